@@ -1,0 +1,12 @@
+# What the serving library is built from; imported targets are visible to every folder below.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(hwy REQUIRED)
+find_package(oneDNN REQUIRED)
+find_package(Hnswlib REQUIRED)
+find_package(SentencePiece REQUIRED)
+find_package(Utf8proc REQUIRED)

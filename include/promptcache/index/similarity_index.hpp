@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace promptcache {
+
+/// Name of a stored entry; never reused within a store.
+using EntryId = std::uint64_t;
+
+/// A neighbour found by a search.
+struct Candidate {
+  EntryId id = 0;
+  float similarity = 0;  ///< cosine, in [-1, 1]
+};
+
+/// Nearest neighbours among unit vectors. Safe from many threads, adding beside searching included.
+class SimilarityIndex {
+ public:
+  virtual ~SimilarityIndex() = default;
+
+  virtual std::size_t dimension() const = 0;
+  virtual std::size_t size() const = 0;
+
+  /// Adds an L2-normalised vector; an id that is present already is replaced.
+  /// Throws `Error`: usage for another length, numeric for NaN or infinity.
+  virtual void add(EntryId id, std::span<const float> vector) = 0;
+
+  /// Removes an entry; false when it was not there.
+  virtual bool remove(EntryId id) = 0;
+
+  /// Up to `k` entries, most similar first, ties by smaller id.
+  virtual std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const = 0;
+};
+
+}  // namespace promptcache

@@ -1,0 +1,1 @@
+set(promptcache_sources digest.cpp error.cpp file.cpp)

@@ -1,0 +1,1 @@
+set(promptcache_sources)
