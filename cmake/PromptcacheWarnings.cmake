@@ -1,6 +1,9 @@
 # Compile options of our own targets; consumers never inherit them.
 function(promptcache_developer_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)  # false alarms on std::string operator+, GCC bug 105651
+  endif()
   if(PROMPTCACHE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -1,1 +1,1 @@
-set(promptcache_sources digest.cpp error.cpp file.cpp)
+set(promptcache_sources digest.cpp error.cpp file.cpp isa.cpp)

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "promptcache/embed/embedder.hpp"
+
+namespace promptcache {
+
+struct EmbedderOptions {
+  std::size_t max_tokens = 0;        ///< longest input, special tokens included; 0: the model's own
+  std::size_t parallel_callers = 0;  ///< calls that run at the same time, further ones wait; 0: one a processor
+  std::size_t threads_per_call = 1;  ///< threads inside one call, the caller's included
+  std::string prompt_name;           ///< which of the model's prompts goes before every text; empty: its default
+};
+
+/// The encoder of a Hugging Face / sentence-transformers model directory (BERT, XLM-RoBERTa) in f32 on oneDNN.
+///
+/// Texts of one call are sorted by length and run one behind the other, without padding. `const` and safe from many
+/// threads; the caller's OpenMP setting is as before after each call. Vectors have length one, whether the model ends
+/// in a Normalize module or not. The same text gives the same vector up to rounding (1e-6) whatever stands beside it
+/// in the call, and the same bits in the same call.
+///
+///     auto embedder = TransformerEmbedder::open("models/all-MiniLM-L6-v2");
+///     std::vector<float> vector = embedder->embed_one("How do I reset my password?");
+class TransformerEmbedder : public Embedder {
+ public:
+  /// Reads and packs the weights. Throws `Error`: what `ModelDirectory::open` and `open_tokenizer` throw; numeric
+  /// for NaN or infinite weights; usage for options out of range; not_found for an unknown prompt name.
+  static std::shared_ptr<const TransformerEmbedder> open(const std::string& directory,
+                                                         const EmbedderOptions& options = {});
+  ~TransformerEmbedder() override;
+
+  std::size_t dimension() const override;
+  Digest identity() const override;
+  EmbedReport embed(std::span<const std::string_view> texts, std::span<float> out) const override;
+
+  std::size_t max_tokens() const;  ///< longest input in tokens; what is beyond is cut and reported
+
+ private:
+  struct Impl;
+  explicit TransformerEmbedder(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace promptcache

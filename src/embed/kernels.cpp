@@ -1,0 +1,303 @@
+#include "embed/kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "embed/kernels.cpp"
+#include <hwy/foreach_target.h>  // includes this file once for each target
+
+#include <hwy/contrib/math/math-inl.h>  // Exp
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace promptcache::embed {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using Vectors = hn::ScalableTag<float>;
+using V = hn::Vec<Vectors>;
+
+// Sum of f(i) over full vectors plus one masked tail. Tails are rare: model widths are multiples of 8.
+template <class Body, class Tail>
+HWY_INLINE void for_each_vector(std::size_t width, Body body, Tail tail) {
+  const std::size_t lanes = hn::Lanes(Vectors());
+  std::size_t i = 0;
+  for (; i + lanes <= width; i += lanes) body(i);
+  for (; i < width; ++i) tail(i);
+}
+
+HWY_INLINE float sum_of(V v) { return hn::GetLane(hn::SumOfLanes(Vectors(), v)); }
+HWY_INLINE float max_of(V v) { return hn::GetLane(hn::MaxOfLanes(Vectors(), v)); }
+
+void add_layer_norm_row(float* row, const float* addend, std::size_t width, const LayerNorm& norm) {
+  const Vectors d;
+  V sums = hn::Zero(d);
+  float sum = 0;
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        V v = hn::LoadU(d, row + i);
+        if (addend != nullptr) {
+          v = hn::Add(v, hn::LoadU(d, addend + i));
+          hn::StoreU(v, d, row + i);
+        }
+        sums = hn::Add(sums, v);
+      },
+      [&](std::size_t i) HWY_ATTR {
+        if (addend != nullptr) row[i] += addend[i];
+        sum += row[i];
+      });
+  const float mean = (sum + sum_of(sums)) / static_cast<float>(width);
+  // Two passes: the one-pass form loses digits where the mean is large beside the spread.
+  V squares = hn::Zero(d);
+  float square = 0;
+  const V means = hn::Set(d, mean);
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        const V v = hn::Sub(hn::LoadU(d, row + i), means);
+        squares = hn::MulAdd(v, v, squares);
+      },
+      [&](std::size_t i) HWY_ATTR { square += (row[i] - mean) * (row[i] - mean); });
+  const float variance = (square + sum_of(squares)) / static_cast<float>(width);
+  const float inverse = 1.0F / std::sqrt(variance + norm.epsilon);
+  const V inverses = hn::Set(d, inverse);
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        const V v = hn::Mul(hn::Sub(hn::LoadU(d, row + i), means), inverses);
+        hn::StoreU(hn::MulAdd(v, hn::LoadU(d, norm.scale + i), hn::LoadU(d, norm.shift + i)), d, row + i);
+      },
+      [&](std::size_t i) HWY_ATTR { row[i] = (row[i] - mean) * inverse * norm.scale[i] + norm.shift[i]; });
+}
+
+void add_layer_norm(float* rows, const float* addend, std::size_t count, std::size_t width, const LayerNorm& norm) {
+  for (std::size_t r = 0; r < count; ++r) {
+    add_layer_norm_row(rows + r * width, addend == nullptr ? nullptr : addend + r * width, width, norm);
+  }
+}
+
+void add_rows(const float* words, const float* positions, float* out, std::size_t width) {
+  const Vectors d;
+  for_each_vector(
+      width,
+      [&](std::size_t i)
+          HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, words + i), hn::LoadU(d, positions + i)), d, out + i); },
+      [&](std::size_t i) HWY_ATTR { out[i] = words[i] + positions[i]; });
+}
+
+// Softmax of `width` values whose row is readable and writable up to a whole number of vectors. Leaves the
+// exponentials unnormalised, zero beyond `width`, and returns one over their sum.
+HWY_INLINE float exponentiate(float* row, std::size_t width, std::size_t padded) {
+  const Vectors d;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t i = width; i < padded; ++i) row[i] = -HUGE_VALF;
+  V largest = hn::Set(d, -HUGE_VALF);
+  for (std::size_t i = 0; i < padded; i += lanes) largest = hn::Max(largest, hn::LoadU(d, row + i));
+  const V shift = hn::Set(d, max_of(largest));
+  V sums = hn::Zero(d);
+  for (std::size_t i = 0; i < padded; i += lanes) {
+    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, row + i), shift));
+    hn::StoreU(e, d, row + i);
+    sums = hn::Add(sums, e);
+  }
+  return 1.0F / sum_of(sums);
+}
+
+constexpr std::size_t query_rows = 4;  // 4 rows by 2 vectors of accumulators fit 16 registers with room for operands
+
+std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
+
+std::size_t attention_scratch(std::size_t length, std::size_t head_size) {
+  const std::size_t unit = 2 * hn::Lanes(Vectors());
+  return round_up(length, unit) * (head_size + query_rows) + (length + query_rows) * round_up(head_size, unit);
+}
+
+// out[r] = sum over k of left[r][k] * right[k], for `Rows` rows and `padded` columns, two vectors at a time.
+template <std::size_t Rows>
+HWY_INLINE void multiply_block(const float* left, std::size_t left_stride, std::size_t depth, const float* right,
+                               std::size_t right_stride, std::size_t padded, float* out, std::size_t out_stride) {
+  const Vectors d;
+  const std::size_t lanes = hn::Lanes(d);
+  const float* left1 = left + (Rows > 1 ? left_stride : 0);
+  const float* left2 = left + (Rows > 2 ? 2 * left_stride : 0);
+  const float* left3 = left + (Rows > 3 ? 3 * left_stride : 0);
+  for (std::size_t j = 0; j < padded; j += 2 * lanes) {
+    V a0 = hn::Zero(d), b0 = hn::Zero(d), a1 = hn::Zero(d), b1 = hn::Zero(d);
+    V a2 = hn::Zero(d), b2 = hn::Zero(d), a3 = hn::Zero(d), b3 = hn::Zero(d);
+    for (std::size_t k = 0; k < depth; ++k) {
+      const V first = hn::LoadU(d, right + k * right_stride + j);
+      const V second = hn::LoadU(d, right + k * right_stride + j + lanes);
+      const V l0 = hn::Set(d, left[k]);
+      a0 = hn::MulAdd(l0, first, a0);
+      b0 = hn::MulAdd(l0, second, b0);
+      if constexpr (Rows > 1) {
+        const V l1 = hn::Set(d, left1[k]);
+        a1 = hn::MulAdd(l1, first, a1);
+        b1 = hn::MulAdd(l1, second, b1);
+      }
+      if constexpr (Rows > 2) {
+        const V l2 = hn::Set(d, left2[k]);
+        a2 = hn::MulAdd(l2, first, a2);
+        b2 = hn::MulAdd(l2, second, b2);
+        const V l3 = hn::Set(d, left3[k]);
+        a3 = hn::MulAdd(l3, first, a3);
+        b3 = hn::MulAdd(l3, second, b3);
+      }
+    }
+    const auto store = [&](std::size_t r, V a, V b) HWY_ATTR {
+      hn::StoreU(a, d, out + r * out_stride + j);
+      hn::StoreU(b, d, out + r * out_stride + j + lanes);
+    };
+    store(0, a0, b0);
+    if constexpr (Rows > 1) store(1, a1, b1);
+    if constexpr (Rows > 2) {
+      store(2, a2, b2);
+      store(3, a3, b3);
+    }
+  }
+}
+
+void multiply_rows(std::size_t rows, const float* left, std::size_t left_stride, std::size_t depth, const float* right,
+                   std::size_t right_stride, std::size_t padded, float* out, std::size_t out_stride) {
+  if (rows == query_rows) {
+    multiply_block<4>(left, left_stride, depth, right, right_stride, padded, out, out_stride);
+    return;
+  }
+  std::size_t r = 0;
+  for (; r + 2 <= rows; r += 2) {
+    multiply_block<2>(left + r * left_stride, left_stride, depth, right, right_stride, padded, out + r * out_stride,
+                      out_stride);
+  }
+  if (r < rows) {
+    multiply_block<1>(left + r * left_stride, left_stride, depth, right, right_stride, padded, out + r * out_stride,
+                      out_stride);
+  }
+}
+
+void attend(const float* qkv, std::size_t length, std::size_t head_size, std::size_t row_stride,
+            std::size_t part_stride, float* out, std::size_t out_stride, float* scratch) {
+  const Vectors d;
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t padded_length = round_up(length, 2 * lanes);
+  const std::size_t padded_head = round_up(head_size, 2 * lanes);
+  float* keys = scratch;                                // transposed: [head_size][padded_length]
+  float* scores = keys + head_size * padded_length;     // [query_rows][padded_length]
+  float* result = scores + query_rows * padded_length;  // [query_rows][padded_head]
+  float* packed = result + query_rows * padded_head;    // [length][padded_head], where values cannot be read in place
+
+  for (std::size_t j = 0; j < length; ++j) {
+    const float* key = qkv + j * row_stride + part_stride;
+    for (std::size_t c = 0; c < head_size; ++c) keys[c * padded_length + j] = key[c];
+  }
+  for (std::size_t c = 0; c < head_size; ++c) {
+    std::fill(keys + c * padded_length + length, keys + (c + 1) * padded_length, 0.0F);
+  }
+  const float* values = qkv + 2 * part_stride;
+  std::size_t value_stride = row_stride;
+  if (padded_head != head_size) {
+    for (std::size_t j = 0; j < length; ++j) {
+      std::copy_n(values + j * row_stride, head_size, packed + j * padded_head);
+      std::fill(packed + j * padded_head + head_size, packed + (j + 1) * padded_head, 0.0F);
+    }
+    values = packed;
+    value_stride = padded_head;
+  }
+  for (std::size_t i = 0; i < length; i += query_rows) {
+    const std::size_t rows = std::min(query_rows, length - i);
+    multiply_rows(rows, qkv + i * row_stride, row_stride, head_size, keys, padded_length, padded_length, scores,
+                  padded_length);
+    float inverse[query_rows] = {};
+    for (std::size_t r = 0; r < rows; ++r) {
+      inverse[r] = exponentiate(scores + r * padded_length, length, round_up(length, lanes));
+    }
+    multiply_rows(rows, scores, padded_length, length, values, value_stride, padded_head, result, padded_head);
+    for (std::size_t r = 0; r < rows; ++r) {
+      float* target = out + (i + r) * out_stride;
+      const float* source = result + r * padded_head;
+      const V factor = hn::Set(d, inverse[r]);
+      for_each_vector(
+          head_size,
+          [&](std::size_t c) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, source + c), factor), d, target + c); },
+          [&](std::size_t c) HWY_ATTR { target[c] = source[c] * inverse[r]; });
+    }
+  }
+}
+
+void mean_rows(const float* rows, std::size_t count, std::size_t width, float* out) {
+  const Vectors d;
+  const float inverse = 1.0F / static_cast<float>(count);
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        V sum = hn::Zero(d);
+        for (std::size_t r = 0; r < count; ++r) sum = hn::Add(sum, hn::LoadU(d, rows + r * width + i));
+        hn::StoreU(hn::Mul(sum, hn::Set(d, inverse)), d, out + i);
+      },
+      [&](std::size_t i) HWY_ATTR {
+        float sum = 0;
+        for (std::size_t r = 0; r < count; ++r) sum += rows[r * width + i];
+        out[i] = sum * inverse;
+      });
+}
+
+void normalize(float* vector, std::size_t width) {
+  const Vectors d;
+  V squares = hn::Zero(d);
+  float square = 0;
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        const V v = hn::LoadU(d, vector + i);
+        squares = hn::MulAdd(v, v, squares);
+      },
+      [&](std::size_t i) HWY_ATTR { square += vector[i] * vector[i]; });
+  const float length = std::sqrt(square + sum_of(squares));
+  if (length == 0) return;
+  const float inverse = 1.0F / length;
+  const V factor = hn::Set(d, inverse);
+  for_each_vector(
+      width, [&](std::size_t i) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, vector + i), factor), d, vector + i); },
+      [&](std::size_t i) HWY_ATTR { vector[i] *= inverse; });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace promptcache::embed
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace promptcache::embed {
+
+HWY_EXPORT(add_layer_norm);
+HWY_EXPORT(add_rows);
+HWY_EXPORT(attention_scratch);
+HWY_EXPORT(attend);
+HWY_EXPORT(mean_rows);
+HWY_EXPORT(normalize);
+
+void add_layer_norm(float* rows, const float* addend, std::size_t count, std::size_t width, const LayerNorm& norm) {
+  HWY_DYNAMIC_DISPATCH(add_layer_norm)(rows, addend, count, width, norm);
+}
+
+void add_rows(const float* words, const float* positions, float* out, std::size_t width) {
+  HWY_DYNAMIC_DISPATCH(add_rows)(words, positions, out, width);
+}
+
+std::size_t attention_scratch(std::size_t length, std::size_t head_size) {
+  return HWY_DYNAMIC_DISPATCH(attention_scratch)(length, head_size);
+}
+
+void attend(const float* qkv, std::size_t length, std::size_t head_size, std::size_t row_stride,
+            std::size_t part_stride, float* out, std::size_t out_stride, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(attend)(qkv, length, head_size, row_stride, part_stride, out, out_stride, scratch);
+}
+
+void mean_rows(const float* rows, std::size_t count, std::size_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(mean_rows)(rows, count, width, out);
+}
+
+void normalize(float* vector, std::size_t width) { HWY_DYNAMIC_DISPATCH(normalize)(vector, width); }
+
+}  // namespace promptcache::embed
+#endif
