@@ -16,6 +16,13 @@ using namespace promptcache;
 using Ids = std::vector<std::int32_t>;
 using Matrix = std::vector<std::vector<double>>;
 
+// The thread sanitizer does not see the barriers inside libgomp and takes them for races.
+#ifdef __SANITIZE_THREAD__
+constexpr int several_threads = 1;
+#else
+constexpr int several_threads = 2;
+#endif
+
 EncoderConfig small_config(std::size_t heads, std::size_t head_size, std::size_t intermediate) {
   EncoderConfig config;
   config.hidden_size = heads * head_size;
@@ -196,7 +203,7 @@ TEST_CASE("the encoder equals its definition in double precision") {
   SECTION("one token") { require_equal_to_oracle(config, {1}, 1); }
   SECTION("texts of one call do not see each other") { require_equal_to_oracle(config, {5, 1, 9, 3, 17}, 1); }
   SECTION("more tokens than one product takes") { require_equal_to_oracle(config, {131, 2, 7}, 1); }
-  SECTION("two threads inside") { require_equal_to_oracle(config, {20, 3, 140}, 2); }
+  SECTION("several threads inside") { require_equal_to_oracle(config, {20, 3, 140}, several_threads); }
   SECTION("widths that fill no vector") {
     config = small_config(3, 5, 37);
     require_equal_to_oracle(config, {5, 1, 9, 3, 17}, 1);
@@ -219,7 +226,7 @@ TEST_CASE("the encoder equals its definition in double precision") {
 
 TEST_CASE("a call leaves the OpenMP setting of its caller as it was") {
   const EncoderConfig config = small_config(4, 8, 64);
-  const embed::Encoder encoder(config, random_weights(config, 1), 2);
+  const embed::Encoder encoder(config, random_weights(config, 1), several_threads);
   embed::Workspace workspace;
   const int before = omp_get_max_threads();
   omp_set_num_threads(3);

@@ -14,7 +14,7 @@ struct EmbedderOptions {
   std::size_t max_tokens = 0;        ///< longest input, special tokens included; 0: the model's own
   std::size_t parallel_callers = 0;  ///< calls that run at the same time, further ones wait; 0: one a processor
   std::size_t threads_per_call = 1;  ///< threads inside one call, the caller's included
-  std::string prompt_name;           ///< which of the model's prompts goes before every text; empty: its default
+  std::string prompt_name = {};      ///< which of the model's prompts goes before every text; empty: its default
 };
 
 /// The encoder of a Hugging Face / sentence-transformers model directory (BERT, XLM-RoBERTa) in f32 on oneDNN.

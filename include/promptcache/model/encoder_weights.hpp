@@ -1,0 +1,34 @@
+#pragma once
+
+#include <vector>
+
+namespace promptcache {
+
+class ModelDirectory;
+
+/// Weights of one transformer layer, as stored: matrices row-major [out, in], vectors [out].
+struct EncoderLayerWeights {
+  std::vector<float> query_weight, query_bias;
+  std::vector<float> key_weight, key_bias;
+  std::vector<float> value_weight, value_bias;
+  std::vector<float> attention_output_weight, attention_output_bias;
+  std::vector<float> attention_norm_weight, attention_norm_bias;
+  std::vector<float> intermediate_weight, intermediate_bias;
+  std::vector<float> output_weight, output_bias;
+  std::vector<float> output_norm_weight, output_norm_bias;
+};
+
+/// Weights of a BERT or XLM-RoBERTa encoder in f32, without the pooler.
+struct EncoderWeights {
+  std::vector<float> word_embeddings;        ///< [vocabulary_size, hidden_size]
+  std::vector<float> position_embeddings;    ///< [position_rows, hidden_size]
+  std::vector<float> token_type_embeddings;  ///< [type_vocabulary_size, hidden_size]
+  std::vector<float> embedding_norm_weight, embedding_norm_bias;
+  std::vector<EncoderLayerWeights> layers;
+};
+
+/// Reads model.safetensors. Throws `Error` naming file and tensor: not_found, mismatch (shape), unsupported
+/// (element type), numeric (NaN or infinity).
+EncoderWeights load_encoder_weights(const ModelDirectory& directory);
+
+}  // namespace promptcache
