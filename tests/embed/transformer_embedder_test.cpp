@@ -1,0 +1,194 @@
+#include "promptcache/embed/transformer_embedder.hpp"
+
+#include <omp.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "promptcache/base/file.hpp"
+#include "support.hpp"
+
+namespace {
+
+using namespace promptcache;
+
+// The thread sanitizer does not see the barriers inside libgomp and takes them for races.
+#ifdef __SANITIZE_THREAD__
+constexpr std::size_t several_threads = 1;
+#else
+constexpr std::size_t several_threads = 2;
+#endif
+
+// What tests/golden/make_embeddings.py wrote.
+struct Golden {
+  std::vector<std::string> texts;
+  std::vector<bool> truncated;
+  std::vector<std::vector<double>> embeddings;
+
+  explicit Golden(const std::string& name) {
+    const std::string path = test::data_file(name);
+    gzFile file = gzopen(path.c_str(), "rb");
+    REQUIRE(file != nullptr);
+    std::string content;
+    std::vector<char> piece(1 << 16);
+    for (int n = 0; (n = gzread(file, piece.data(), static_cast<unsigned>(piece.size()))) > 0;) {
+      content.append(piece.data(), static_cast<std::size_t>(n));
+    }
+    gzclose(file);
+    const nlohmann::json json = nlohmann::json::parse(content);
+    json.at("texts").get_to(texts);
+    json.at("truncated").get_to(truncated);
+    json.at("embeddings").get_to(embeddings);
+  }
+};
+
+std::vector<std::string_view> views_of(const std::vector<std::string>& texts) { return {texts.begin(), texts.end()}; }
+
+// Cosine with a vector of any length; ours must have length one.
+double cosine(const float* ours, const std::vector<double>& theirs) {
+  double dot = 0, our_square = 0, their_square = 0;
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    dot += ours[i] * theirs[i];
+    our_square += static_cast<double>(ours[i]) * ours[i];
+    their_square += theirs[i] * theirs[i];
+  }
+  CHECK(our_square == Approx(1).margin(1e-5));
+  return dot / std::sqrt(our_square * their_square);
+}
+
+void require_golden(const std::string& model, const std::string& golden_name, const EmbedderOptions& options = {}) {
+  const auto embedder = TransformerEmbedder::open(model, options);
+  const Golden golden(golden_name);
+  REQUIRE(golden.texts.size() >= 200);
+  const std::size_t width = embedder->dimension();
+  REQUIRE(golden.embeddings.at(0).size() == width);
+
+  // In mixed order, all in one call.
+  std::vector<std::size_t> order(golden.texts.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  std::vector<std::string_view> mixed;
+  for (const std::size_t i : order) mixed.push_back(golden.texts[i]);
+  std::vector<float> batch(mixed.size() * width);
+  const EmbedReport report = embedder->embed(mixed, batch);
+  const std::set<std::size_t> truncated(report.truncated.begin(), report.truncated.end());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    CAPTURE(order[i], golden.texts[order[i]].substr(0, 80));
+    CHECK(cosine(batch.data() + i * width, golden.embeddings[order[i]]) >= 0.99999);
+    CHECK(truncated.contains(i) == golden.truncated[order[i]]);
+
+    const std::vector<float> alone = embedder->embed_one(mixed[i]);
+    double farthest = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      farthest = std::max(farthest, std::abs(static_cast<double>(alone[j]) - batch[i * width + j]));
+    }
+    CHECK(farthest < 2e-6);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the real MiniLM gives the vectors of sentence-transformers") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  require_golden(test::minilm_directory(), "minilm_embeddings.json.gz");
+}
+
+TEST_CASE("the real MiniLM on several threads a call gives the same vectors") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  require_golden(test::minilm_directory(), "minilm_embeddings.json.gz", {.threads_per_call = several_threads});
+}
+
+TEST_CASE("many callers get the bits that one gets, and their OpenMP setting back") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const auto embedder = TransformerEmbedder::open(test::minilm_directory(), {.parallel_callers = 2});
+  const Golden golden("minilm_embeddings.json.gz");
+  std::vector<std::string_view> texts = views_of(golden.texts);
+  texts.resize(40);
+  std::vector<float> wanted(texts.size() * embedder->dimension());
+  embedder->embed(texts, wanted);
+  std::vector<std::vector<float>> results(6, std::vector<float>(wanted.size()));
+  std::vector<int> openmp(results.size());
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&, t] {
+      omp_set_num_threads(static_cast<int>(t) + 2);
+      embedder->embed(texts, results[t]);
+      openmp[t] = omp_get_max_threads();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t t = 0; t < results.size(); ++t) {
+    CHECK(results[t] == wanted);
+    CHECK(openmp[t] == static_cast<int>(t) + 2);
+  }
+}
+
+TEST_CASE("an embed call of no texts, and one with output of the wrong size") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const auto embedder = TransformerEmbedder::open(test::minilm_directory());
+  const EmbedReport report = embedder->embed({}, {});
+  CHECK(report.tokens == 0);
+  CHECK(report.truncated.empty());
+  std::vector<float> out(embedder->dimension() + 1);
+  const std::string_view text = "hello";
+  test::require_error(ErrorCode::usage, {"floats of output", "1 x " + std::to_string(embedder->dimension())}, [&] {
+    embedder->embed({&text, 1}, out);
+  });
+}
+
+TEST_CASE("truncation and texts of unknown tokens are reported by position") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const auto embedder = TransformerEmbedder::open(test::minilm_directory(), {.max_tokens = 8});
+  CHECK(embedder->max_tokens() == 8);
+  const std::vector<std::string> texts = {
+      "one two three four five six", "one two three four five six seven", "", "\u2603\u2603", "\u200b", "known \u2603"};
+  std::vector<float> out(texts.size() * embedder->dimension());
+  const EmbedReport report = embedder->embed(views_of(texts), out);
+  CHECK(report.truncated == std::vector<std::size_t>{1});
+  CHECK(report.unrepresented == std::vector<std::size_t>{3, 4});
+  CHECK(report.tokens == 8 + 8 + 2 + 3 + 2 + 4);
+}
+
+TEST_CASE("options out of range are refused by name") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const std::string model = test::minilm_directory();
+  test::require_error(ErrorCode::usage, {"max_tokens", "found 2,"},
+                      [&] { TransformerEmbedder::open(model, {.max_tokens = 2}); });
+  test::require_error(ErrorCode::usage, {"max_tokens", "100000"},
+                      [&] { TransformerEmbedder::open(model, {.max_tokens = 100000}); });
+  test::require_error(ErrorCode::usage, {"threads_per_call", "found 0,"},
+                      [&] { TransformerEmbedder::open(model, {.threads_per_call = 0}); });
+  test::require_error(ErrorCode::usage, {"parallel_callers"},
+                      [&] { TransformerEmbedder::open(model, {.parallel_callers = 1000000}); });
+  test::require_error(ErrorCode::not_found, {"prompt name 'nonsense'"},
+                      [&] { TransformerEmbedder::open(model, {.prompt_name = "nonsense"}); });
+  test::require_error(ErrorCode::not_found, {"/nowhere"}, [] { TransformerEmbedder::open("/nowhere"); });
+}
+
+TEST_CASE("the identity follows what decides a vector, and nothing else") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const std::string model = test::minilm_directory();
+  const Digest identity = TransformerEmbedder::open(model)->identity();
+  CHECK(TransformerEmbedder::open(model, {.parallel_callers = 3, .threads_per_call = several_threads})->identity() ==
+        identity);
+  CHECK(TransformerEmbedder::open(model, {.max_tokens = 16})->identity() != identity);
+
+  const test::TemporaryDirectory copy;
+  std::filesystem::copy(model, copy.path(), std::filesystem::copy_options::recursive);
+  CHECK(TransformerEmbedder::open(copy.path())->identity() == identity);
+  std::string weights = read_file(copy.file("model.safetensors"));
+  weights[weights.size() - 4] = static_cast<char>(weights[weights.size() - 4] ^ 1);
+  copy.write("model.safetensors", weights);
+  CHECK(TransformerEmbedder::open(copy.path())->identity() != identity);
+  // The last four bytes are some weight; all ones is a NaN.
+  for (std::size_t i = 1; i <= 4; ++i) weights[weights.size() - i] = '\xff';
+  copy.write("model.safetensors", weights);
+  test::require_error(ErrorCode::numeric, {"model.safetensors"}, [&] { TransformerEmbedder::open(copy.path()); });
+}
