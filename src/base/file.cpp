@@ -71,11 +71,7 @@ void write_file_atomically(const std::string& path, std::string_view content) {
 
 std::string read_file(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) {
-    const int error_number = errno;
-    if (error_number == ENOENT) throw Error(ErrorCode::not_found, {path}, "no such file", "a readable file");
-    throw system_error({path}, error_number, "a readable file");
-  }
+  if (descriptor < 0) throw system_error({path}, errno, "a readable file");
   std::string content;
   std::string block(1 << 16, '\0');
   for (;;) {

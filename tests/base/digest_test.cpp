@@ -20,6 +20,6 @@ TEST_CASE("fields cannot be shifted into each other") {
 TEST_CASE("a file's digest is that of its bytes, and a missing file is named") {
   const test::TemporaryDirectory directory;
   CHECK(promptcache::sha256_file(directory.write("abc", "abc")) == sha256("abc"));
-  test::require_error(promptcache::ErrorCode::io, {"nothing-here"},
+  test::require_error(promptcache::ErrorCode::not_found, {"nothing-here"},
                       [&] { promptcache::sha256_file(directory.file("nothing-here")); });
 }

@@ -38,6 +38,6 @@ TEST_CASE("a full disk is an error that names the file, and the old file survive
 
 TEST_CASE("reading a directory or a missing file names it") {
   const test::TemporaryDirectory directory;
-  test::require_error(ErrorCode::io, {directory.path(), "directory"}, [&] { read_file(directory.path()); });
+  test::require_error(ErrorCode::access, {directory.path(), "directory"}, [&] { read_file(directory.path()); });
   test::require_error(ErrorCode::not_found, {"missing"}, [&] { read_file(directory.file("missing")); });
 }

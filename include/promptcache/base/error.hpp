@@ -10,11 +10,13 @@ namespace promptcache {
 enum class ErrorCode {
   usage,        ///< the caller broke a documented rule (wrong size, spent ticket, bad option)
   not_found,    ///< a file, tensor, column or entry that must exist does not
-  io,           ///< the operating system refused to read or write
+  access,       ///< the operating system refuses this path: permission, read-only, a directory for a file
+  io,           ///< reading or writing failed half-way: disk full, device error
   format,       ///< the bytes are there but are not what the format demands
   unsupported,  ///< well-formed, but a feature this library does not have
   mismatch,     ///< two things that must agree do not (shape, vocabulary, identity)
   numeric,      ///< NaN or infinity where a finite number is needed
+  diverged,     ///< a computation of ours ran into NaN or infinity on finite input
   closed,       ///< the object this belongs to is gone
 };
 
@@ -42,7 +44,7 @@ class Error : public std::runtime_error {
   ErrorCode code_;
 };
 
-/// Error of a failed system call: `found` is the text of `error_number` (errno).
+/// Error of a failed system call: `found` is the text of `error_number` (errno), the code is not_found, access or io.
 Error system_error(const Where& where, int error_number, const std::string& wanted);
 
 }  // namespace promptcache

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace promptcache {
@@ -24,16 +25,16 @@ struct PairFile {
   std::vector<Pair> pairs;
 
   /// Position of a column, or npos.
-  std::size_t column(const std::string& name) const;
+  std::size_t column(std::string_view name) const;
   static constexpr std::size_t npos = static_cast<std::size_t>(-1);
 };
 
-/// Reads TSV (header line with at least q1, q2, label; no quoting) or JSON lines with these keys, plain
-/// or gzip, told apart by content. Throws `Error` with file and line: missing column, short row, a label
-/// outside [0, 1] or not a number, no pairs at all.
+/// Reads TSV (header line with at least q1, q2, label; no quoting) or JSON lines with these keys, plain or gzip, told
+/// apart by content. Throws `Error` with file and line: missing column, short row, an empty question, a label outside
+/// [0, 1] or not a number, no pairs at all.
 PairFile read_pair_file(const std::string& path);
 
-/// Writes TSV; tabs and line breaks inside cells become one space. Atomic like `write_safetensors`.
+/// Writes TSV; tabs and line breaks inside cells become one space. Replaces the file atomically.
 void write_pair_file(const std::string& path, const std::vector<std::string>& columns,
                      const std::vector<std::vector<std::string>>& rows);
 

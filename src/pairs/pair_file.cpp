@@ -1,0 +1,187 @@
+#include "promptcache/pairs/pair_file.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "pairs/gzip_reader.hpp"
+#include "promptcache/base/error.hpp"
+#include "promptcache/base/file.hpp"
+
+namespace promptcache {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Long cells are cut in messages: a log line is no place for a whole prompt.
+std::string quoted(std::string_view text) {
+  constexpr std::size_t longest = 60;
+  return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+double parse_label(const Where& where, std::string_view text) {
+  double label = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), label);
+  if (status != std::errc() || end != text.data() + text.size() || !(label >= 0 && label <= 1)) {
+    throw Error(ErrorCode::format, where, "label " + quoted(text), "a number in [0, 1]");
+  }
+  return label;
+}
+
+/// Hands out lines without their end (LF or CRLF) and counts them.
+class Lines {
+ public:
+  explicit Lines(std::string_view text) : rest_(text) {
+    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+    if (rest_.substr(0, 3) == byte_order_mark) rest_.remove_prefix(3);
+  }
+  std::optional<std::string_view> next() {
+    if (rest_.empty()) return std::nullopt;
+    ++number_;
+    const std::size_t end = rest_.find('\n');
+    std::string_view line = rest_.substr(0, end);
+    rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    return line;
+  }
+  std::size_t number() const { return number_; }
+
+ private:
+  std::string_view rest_;
+  std::size_t number_ = 0;
+};
+
+std::vector<std::string> split_tabs(std::string_view line) {
+  std::vector<std::string> cells;
+  for (;;) {
+    const std::size_t end = line.find('\t');
+    cells.emplace_back(line.substr(0, end));
+    if (end == std::string_view::npos) return cells;
+    line.remove_prefix(end + 1);
+  }
+}
+
+/// Turns a row of cells into a pair; `where` is the row's line.
+Pair make_pair_of(const PairFile& file, const std::vector<std::string>& cells, const Where& where) {
+  Pair pair;
+  pair.q1 = cells[file.column("q1")];
+  pair.q2 = cells[file.column("q2")];
+  if (pair.q1.empty() || pair.q2.empty()) {
+    throw Error(ErrorCode::format, where, std::string("an empty ") + (pair.q1.empty() ? "q1" : "q2"), "a question");
+  }
+  pair.label = parse_label(where, cells[file.column("label")]);
+  pair.line = where.line;
+  return pair;
+}
+
+void check_columns(const PairFile& file, const Where& where) {
+  for (const char* needed : {"q1", "q2", "label"}) {
+    if (file.column(needed) == PairFile::npos) {
+      throw Error(ErrorCode::format, where, "columns " + joined(file.columns),
+                  std::string("a column '") + needed + "'");
+    }
+  }
+  for (std::size_t i = 0; i < file.columns.size(); ++i) {
+    if (file.column(file.columns[i]) != i) {
+      throw Error(ErrorCode::format, where, "column '" + file.columns[i] + "' twice", "each column once");
+    }
+  }
+}
+
+void read_tsv(PairFile& file, Lines lines) {
+  file.columns = split_tabs(*lines.next());
+  check_columns(file, {file.path, 1});
+  while (const auto line = lines.next()) {
+    if (line->empty()) continue;
+    const Where where{file.path, lines.number()};
+    std::vector<std::string> cells = split_tabs(*line);
+    if (cells.size() != file.columns.size()) {
+      throw Error(ErrorCode::format, where, std::to_string(cells.size()) + " cells",
+                  std::to_string(file.columns.size()) + " as in the header");
+    }
+    file.pairs.push_back(make_pair_of(file, cells, where));
+    file.rows.push_back(std::move(cells));
+  }
+}
+
+std::string cell_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+void read_json_lines(PairFile& file, Lines lines) {
+  while (const auto line = lines.next()) {
+    if (line->find_first_not_of(" \t") == std::string_view::npos) continue;
+    const Where where{file.path, lines.number()};
+    const Json row = Json::parse(*line, nullptr, false);
+    if (!row.is_object()) throw Error(ErrorCode::format, where, quoted(*line), "a JSON object");
+    for (const char* key : {"q1", "q2"}) {
+      if (!row.contains(key) || !row[key].is_string()) {
+        throw Error(ErrorCode::format, where, quoted(*line), std::string("a text under the key '") + key + "'");
+      }
+    }
+    if (!row.contains("label") || !row["label"].is_number()) {
+      throw Error(ErrorCode::format, where, row.contains("label") ? "label " + row["label"].dump() : "no label",
+                  "a number in [0, 1] under the key 'label'");
+    }
+    // The first object names the columns; later ones may add some.
+    for (const auto& [key, value] : row.items()) {
+      if (file.column(key) != PairFile::npos) continue;
+      file.columns.push_back(key);
+      for (auto& cells : file.rows) cells.emplace_back();
+    }
+    std::vector<std::string> cells;
+    for (const std::string& name : file.columns) cells.push_back(row.contains(name) ? cell_of(row[name]) : "");
+    file.pairs.push_back(make_pair_of(file, cells, where));
+    file.rows.push_back(std::move(cells));
+  }
+}
+
+}  // namespace
+
+std::size_t PairFile::column(std::string_view name) const {
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i] == name) return i;
+  }
+  return npos;
+}
+
+PairFile read_pair_file(const std::string& path) {
+  PairFile file;
+  file.path = path;
+  const std::string content = read_maybe_gzip(path);
+  std::string_view text = content;
+  if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) {
+    throw Error(ErrorCode::format, {path}, "an empty file", "a header line with q1, q2, label");
+  }
+  if (text[first] == '{') {
+    read_json_lines(file, Lines(text));
+  } else {
+    read_tsv(file, Lines(text));
+  }
+  if (file.pairs.empty()) throw Error(ErrorCode::format, {path}, "no pairs", "at least one pair");
+  return file;
+}
+
+void write_pair_file(const std::string& path, const std::vector<std::string>& columns,
+                     const std::vector<std::vector<std::string>>& rows) {
+  std::string text;
+  const auto add_row = [&text](const std::vector<std::string>& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (i > 0) text += '\t';
+      for (char c : cells[i]) text += c == '\t' || c == '\n' || c == '\r' ? ' ' : c;
+    }
+    text += '\n';
+  };
+  add_row(columns);
+  for (const auto& row : rows) add_row(row);
+  write_file_atomically(path, text);
+}
+
+}  // namespace promptcache
