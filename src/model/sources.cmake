@@ -1,1 +1,1 @@
-set(promptcache_sources)
+set(promptcache_sources encoder_weights.cpp model_directory.cpp safetensors.cpp)

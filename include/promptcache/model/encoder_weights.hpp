@@ -1,10 +1,14 @@
 #pragma once
 
+#include <cstddef>
+#include <functional>
+#include <string>
 #include <vector>
 
 namespace promptcache {
 
 class ModelDirectory;
+struct EncoderConfig;
 
 /// Weights of one transformer layer, as stored: matrices row-major [out, in], vectors [out].
 struct EncoderLayerWeights {
@@ -30,5 +34,17 @@ struct EncoderWeights {
 /// Reads model.safetensors. Throws `Error` naming file and tensor: not_found, mismatch (shape), unsupported
 /// (element type), numeric (NaN or infinity).
 EncoderWeights load_encoder_weights(const ModelDirectory& directory);
+
+/// Called with the Hugging Face name, the shape and the values of one tensor.
+using EncoderTensorVisitor =
+    std::function<void(const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values)>;
+
+/// Visits every tensor of an encoder of this shape in one fixed order: the single list of names and shapes that reading,
+/// training and writing share. Sizes `weights.layers` to the configuration first.
+void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weights, const EncoderTensorVisitor& visit);
+
+/// Writes model.safetensors (F32, names without a prefix); same weights, same bytes. Throws `Error` as
+/// `write_safetensors`.
+void write_encoder_weights(const std::string& path, const EncoderConfig& config, EncoderWeights& weights);
 
 }  // namespace promptcache

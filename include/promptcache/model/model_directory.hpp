@@ -85,4 +85,8 @@ class ModelDirectory {
   ModelExtras extras_;
 };
 
+/// Copies what surrounds the weights (configuration, tokenizer, pooling) into `target`, so that new weights written there
+/// make a complete model directory; promptcache.json and weight files are left out. Creates `target`. Throws `Error(io)`.
+void copy_companion_files(const ModelDirectory& source, const std::string& target);
+
 }  // namespace promptcache
