@@ -64,14 +64,13 @@ void require_error(promptcache::ErrorCode code, std::initializer_list<std::strin
 
 }  // namespace test
 
-#define PROMPTCACHE_REQUIRE_MINILM()                                                           \
-  do {                                                                                         \
-    if (test::minilm_directory().empty())                                                      \
-      PROMPTCACHE_SKIP("the real MiniLM is not there: run scripts/fetch_model.sh");            \
+#define PROMPTCACHE_REQUIRE_MINILM()                                                \
+  do {                                                                              \
+    if (test::minilm_directory().empty())                                           \
+      PROMPTCACHE_SKIP("the real MiniLM is not there: run scripts/fetch_model.sh"); \
   } while (false)
 
-#define PROMPTCACHE_REQUIRE_REAL_DATA()                                                        \
-  do {                                                                                         \
-    if (test::real_data_directory().empty())                                                   \
-      PROMPTCACHE_SKIP("PROMPTCACHE_DATA does not name the real data sets");                   \
+#define PROMPTCACHE_REQUIRE_REAL_DATA()                                                                             \
+  do {                                                                                                              \
+    if (test::real_data_directory().empty()) PROMPTCACHE_SKIP("PROMPTCACHE_DATA does not name the real data sets"); \
   } while (false)

@@ -8,8 +8,7 @@
 
 namespace promptcache {
 
-std::vector<CurvePoint> precision_recall_curve(std::span<const double> scores,
-                                               std::span<const std::uint8_t> positive) {
+std::vector<CurvePoint> precision_recall_curve(std::span<const double> scores, std::span<const std::uint8_t> positive) {
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });

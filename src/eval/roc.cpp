@@ -112,8 +112,8 @@ std::optional<IntervalEstimate> roc_auc_interval(std::span<const double> scores,
   const Components parts = components(scores, positive);
   const double m = static_cast<double>(parts.of_positives.size());
   const double n = static_cast<double>(parts.of_negatives.size());
-  const double variance = covariance(parts.of_positives, parts.of_positives) / m +
-                          covariance(parts.of_negatives, parts.of_negatives) / n;
+  const double variance =
+      covariance(parts.of_positives, parts.of_positives) / m + covariance(parts.of_negatives, parts.of_negatives) / n;
   IntervalEstimate result{parts.auc, parts.auc, parts.auc};
   if (parts.auc <= 0 || parts.auc >= 1) {
     const double reach = std::pow(0.025, 1 / std::min(m, n));
@@ -137,8 +137,8 @@ std::optional<AucDifference> roc_auc_difference(std::span<const double> first, s
   const auto variance_of = [](const std::vector<double>& x, const std::vector<double>& y) {
     return (covariance(x, x) + covariance(y, y) - 2 * covariance(x, y)) / static_cast<double>(x.size());
   };
-  const double deviation = std::sqrt(std::max(
-      0.0, variance_of(a.of_positives, b.of_positives) + variance_of(a.of_negatives, b.of_negatives)));
+  const double deviation = std::sqrt(
+      std::max(0.0, variance_of(a.of_positives, b.of_positives) + variance_of(a.of_negatives, b.of_negatives)));
   AucDifference result;
   const double value = a.auc - b.auc;
   result.auc = {value, value - z95 * deviation, value + z95 * deviation};

@@ -33,8 +33,7 @@ std::string name_prefix(const SafetensorsFile& file) {
 
 }  // namespace
 
-void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weights,
-                             const EncoderTensorVisitor& visit) {
+void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weights, const EncoderTensorVisitor& visit) {
   const std::size_t h = config.hidden_size;
   const std::size_t f = config.intermediate_size;
   weights.layers.resize(config.layers);
@@ -70,18 +69,17 @@ EncoderWeights load_encoder_weights(const ModelDirectory& directory) {
   const std::string prefix = name_prefix(file);
   EncoderWeights weights;
   for_each_encoder_tensor(directory.encoder(), weights,
-                          [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
-                            values = file.read_f32(prefix + name, shape);
-                          });
+                          [&](const std::string& name, const std::vector<std::size_t>& shape,
+                              std::vector<float>& values) { values = file.read_f32(prefix + name, shape); });
   return weights;
 }
 
 void write_encoder_weights(const std::string& path, const EncoderConfig& config, EncoderWeights& weights) {
   std::vector<NamedTensor> tensors;
-  for_each_encoder_tensor(config, weights,
-                          [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
-                            tensors.push_back({name, shape, values});
-                          });
+  for_each_encoder_tensor(
+      config, weights, [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
+        tensors.push_back({name, shape, values});
+      });
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 

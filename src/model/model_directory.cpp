@@ -87,7 +87,8 @@ EncoderConfig parse_encoder(const JsonFile& file) {
     throw unsupported(file.path(), "model_type '" + type + "'", "bert or xlm-roberta");
   }
   const std::string positions = file.text_or("position_embedding_type", "absolute");
-  if (positions != "absolute") throw unsupported(file.path(), "position_embedding_type '" + positions + "'", "absolute");
+  if (positions != "absolute")
+    throw unsupported(file.path(), "position_embedding_type '" + positions + "'", "absolute");
   if (file.flag_or("is_decoder", false)) throw unsupported(file.path(), "a decoder", "an encoder");
   config.hidden_size = file.size("hidden_size");
   config.layers = file.size("num_hidden_layers");
@@ -96,8 +97,8 @@ EncoderConfig parse_encoder(const JsonFile& file) {
   config.vocabulary_size = file.size("vocab_size");
   config.position_rows = file.size("max_position_embeddings");
   config.type_vocabulary_size = file.size_or("type_vocab_size", 2);
-  config.padding_id = static_cast<std::int32_t>(
-      file.size_or("pad_token_id", config.architecture == Architecture::xlm_roberta ? 1 : 0));
+  config.padding_id =
+      static_cast<std::int32_t>(file.size_or("pad_token_id", config.architecture == Architecture::xlm_roberta ? 1 : 0));
   config.position_offset =
       config.architecture == Architecture::xlm_roberta ? static_cast<std::size_t>(config.padding_id) + 1 : 0;
   config.layer_norm_eps = static_cast<float>(file.number_or("layer_norm_eps", 1e-12));
@@ -144,7 +145,8 @@ Modules parse_modules(const ModelDirectory& directory) {
   if (!directory.has_file("modules.json")) return result;
   const std::string path = directory.file("modules.json");
   const Json list = Json::parse(read_file(path), nullptr, false);
-  if (!list.is_array() || list.empty()) throw Error(ErrorCode::format, {path}, "no list of modules", "a list of modules");
+  if (!list.is_array() || list.empty())
+    throw Error(ErrorCode::format, {path}, "no list of modules", "a list of modules");
   std::string order;
   for (const Json& module : list) {
     if (!module.is_object() || !module.contains("type") || !module["type"].is_string()) {
@@ -216,7 +218,8 @@ ModelDirectory ModelDirectory::open(const std::string& path) {
   }
   directory.max_tokens_ = longest;
   if (longest < 3) {
-    throw Error(ErrorCode::format, {path}, "a limit of " + std::to_string(longest) + " tokens", "room for three tokens");
+    throw Error(ErrorCode::format, {path}, "a limit of " + std::to_string(longest) + " tokens",
+                "room for three tokens");
   }
 
   if (directory.has_file("config_sentence_transformers.json")) {
@@ -251,10 +254,16 @@ bool ModelDirectory::has_file(std::string_view name) const { return std::filesys
 
 void copy_companion_files(const ModelDirectory& source, const std::string& target) {
   namespace fs = std::filesystem;
-  static constexpr const char* names[] = {
-      "config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
-      "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "sentencepiece.bpe.model",
-      "added_tokens.json"};
+  static constexpr const char* names[] = {"config.json",
+                                          "modules.json",
+                                          "sentence_bert_config.json",
+                                          "config_sentence_transformers.json",
+                                          "tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "vocab.txt",
+                                          "sentencepiece.bpe.model",
+                                          "added_tokens.json"};
   std::error_code status;
   fs::create_directories(target, status);
   if (status) throw system_error({target}, status.value(), "a directory that can be created");

@@ -22,7 +22,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t length_bytes = 8;           // the header's length, little-endian, in front of it
+constexpr std::size_t length_bytes = 8;            // the header's length, little-endian, in front of it
 constexpr std::size_t longest_header = 100 << 20;  // the format's own limit
 
 struct TypeName {
@@ -31,9 +31,9 @@ struct TypeName {
   std::size_t bytes;
 };
 constexpr TypeName type_names[] = {
-    {TensorType::f64, "F64", 8}, {TensorType::f32, "F32", 4},   {TensorType::f16, "F16", 2},
-    {TensorType::bf16, "BF16", 2}, {TensorType::i64, "I64", 8}, {TensorType::i32, "I32", 4},
-    {TensorType::i16, "I16", 2}, {TensorType::i8, "I8", 1},     {TensorType::u8, "U8", 1},
+    {TensorType::f64, "F64", 8},      {TensorType::f32, "F32", 4}, {TensorType::f16, "F16", 2},
+    {TensorType::bf16, "BF16", 2},    {TensorType::i64, "I64", 8}, {TensorType::i32, "I32", 4},
+    {TensorType::i16, "I16", 2},      {TensorType::i8, "I8", 1},   {TensorType::u8, "U8", 1},
     {TensorType::boolean, "BOOL", 1},
 };
 
@@ -108,7 +108,8 @@ Json parse_header(const std::string& path, std::string_view text) {
     return true;
   };
   const Json header = Json::parse(text.begin(), text.end(), watch, false);
-  if (!header.is_object()) throw Error(ErrorCode::format, {path}, "a header that is no JSON object", "a safetensors file");
+  if (!header.is_object())
+    throw Error(ErrorCode::format, {path}, "a header that is no JSON object", "a safetensors file");
   return header;
 }
 
@@ -119,8 +120,8 @@ struct Extent {
 };
 
 /// Checks one entry of the header and returns its view; `data` is what follows the header.
-TensorView view_of(const std::string& path, const std::string& name, const Json& entry,
-                   std::span<const std::byte> data, Extent& extent) {
+TensorView view_of(const std::string& path, const std::string& name, const Json& entry, std::span<const std::byte> data,
+                   Extent& extent) {
   const Where where{path + ": tensor '" + name + "'"};
   const auto wrong = [&](const std::string& found, const std::string& wanted) {
     return Error(ErrorCode::format, where, found, wanted);
@@ -191,7 +192,8 @@ struct SafetensorsFile::Impl {
     const Json header = parse_header(path, text);
     for (const auto& [name, entry] : header.items()) {
       if (name == "__metadata__") {
-        if (!entry.is_object()) throw Error(ErrorCode::format, {path}, "__metadata__ that is no object", "texts by name");
+        if (!entry.is_object())
+          throw Error(ErrorCode::format, {path}, "__metadata__ that is no object", "texts by name");
         for (const auto& [key, value] : entry.items()) {
           metadata[key] = value.is_string() ? value.get<std::string>() : value.dump();
         }
@@ -205,9 +207,8 @@ struct SafetensorsFile::Impl {
   }
 
   void check_layout(std::vector<Extent>& extents, std::size_t data_size) const {
-    std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-      return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-    });
+    std::sort(extents.begin(), extents.end(),
+              [](const Extent& a, const Extent& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
     std::size_t end = 0;
     for (const Extent& extent : extents) {
       if (extent.begin != end) {
@@ -224,9 +225,7 @@ struct SafetensorsFile::Impl {
   }
 };
 
-SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  return SafetensorsFile(std::make_unique<Impl>(path));
-}
+SafetensorsFile SafetensorsFile::open(const std::string& path) { return SafetensorsFile(std::make_unique<Impl>(path)); }
 
 SafetensorsFile::SafetensorsFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
@@ -236,7 +235,9 @@ SafetensorsFile::~SafetensorsFile() = default;
 const std::string& SafetensorsFile::path() const { return impl_->path; }
 const std::map<std::string, TensorView, std::less<>>& SafetensorsFile::tensors() const { return impl_->tensors; }
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const { return impl_->metadata; }
-bool SafetensorsFile::contains(std::string_view name) const { return impl_->tensors.find(name) != impl_->tensors.end(); }
+bool SafetensorsFile::contains(std::string_view name) const {
+  return impl_->tensors.find(name) != impl_->tensors.end();
+}
 
 std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<const std::size_t> shape) const {
   const auto found = impl_->tensors.find(name);
@@ -264,8 +265,7 @@ std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<co
         values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(data + 2 * i)) << 16);
       }
       break;
-    default:
-      throw Error(ErrorCode::unsupported, where, std::string("dtype ") + name_of(view.type), "F32, F16 or BF16");
+    default: throw Error(ErrorCode::unsupported, where, std::string("dtype ") + name_of(view.type), "F32, F16 or BF16");
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (!std::isfinite(values[i])) {

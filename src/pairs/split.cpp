@@ -72,7 +72,8 @@ std::vector<std::size_t> components_of(const std::vector<Pair>& pairs) {
   }
   std::unordered_map<std::size_t, std::size_t> numbers;
   std::vector<std::size_t> result;
-  for (std::size_t node : first_nodes) result.push_back(numbers.try_emplace(groups.find(node), numbers.size()).first->second);
+  for (std::size_t node : first_nodes)
+    result.push_back(numbers.try_emplace(groups.find(node), numbers.size()).first->second);
   return result;
 }
 

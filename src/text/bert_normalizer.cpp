@@ -19,8 +19,9 @@ bool in(std::span<const CodePointRange> ranges, char32_t c) {
 }
 
 const CodePointMapping* find(std::span<const CodePointMapping> mappings, char32_t c) {
-  const auto place = std::lower_bound(mappings.begin(), mappings.end(), c,
-                                      [](const CodePointMapping& mapping, char32_t value) { return mapping.from < value; });
+  const auto place =
+      std::lower_bound(mappings.begin(), mappings.end(), c,
+                       [](const CodePointMapping& mapping, char32_t value) { return mapping.from < value; });
   return place != mappings.end() && place->from == c ? &*place : nullptr;
 }
 

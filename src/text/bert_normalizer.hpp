@@ -13,8 +13,8 @@ struct BertNormalization {
   bool lowercase = true;
 };
 
-/// Cleans, spaces out CJK characters, strips accents (canonical decomposition, marks dropped) and lower-cases, each step
-/// as switched. Character for character what the fast BERT tokenizer does. Linear time.
+/// Cleans, spaces out CJK characters, strips accents (canonical decomposition, marks dropped) and lower-cases, each
+/// step as switched. Character for character what the fast BERT tokenizer does. Linear time.
 std::u32string normalize_bert(std::u32string text, const BertNormalization& steps);
 
 /// Words and single punctuation marks of a normalized text.

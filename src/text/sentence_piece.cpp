@@ -56,7 +56,8 @@ class SentencePiece : public Tokenizer {
       std::vector<int> pieces;
       const sentencepiece::util::Status status = processor_.Encode(valid, &pieces);
       if (!status.ok()) {
-        throw Error(ErrorCode::usage, {"text"}, "'" + std::string(status.message()) + "'", "a text sentencepiece takes");
+        throw Error(ErrorCode::usage, {"text"}, "'" + std::string(status.message()) + "'",
+                    "a text sentencepiece takes");
       }
       for (int piece : pieces) ids.push_back(piece == 0 ? unknown_id : piece + offset);
     }

@@ -48,8 +48,8 @@ class WordPiece : public Tokenizer {
   void append_word(std::u32string_view word, std::vector<std::int32_t>& ids) const;
 
   WordPieceOptions options_;
-  Pieces first_pieces_;      // pieces that may start a word
-  Pieces following_pieces_;  // pieces behind the continuation prefix, stored without it
+  Pieces first_pieces_;            // pieces that may start a word
+  Pieces following_pieces_;        // pieces behind the continuation prefix, stored without it
   std::size_t longest_piece_ = 0;  // bytes
   std::size_t vocabulary_size_ = 0;
   std::int32_t unknown_id_, start_id_, end_id_, padding_id_;

@@ -151,7 +151,8 @@ std::shared_ptr<const Tokenizer> open_word_piece(const ModelDirectory& directory
     try {
       return std::make_shared<WordPiece>(from_tokenizer_json(json));
     } catch (const Json::exception& error) {  // a value of another type than the format demands
-      throw Error(ErrorCode::format, {json}, std::string("'") + error.what() + "'", "a tokenizer of the fast BERT kind");
+      throw Error(ErrorCode::format, {json}, std::string("'") + error.what() + "'",
+                  "a tokenizer of the fast BERT kind");
     }
   }
   if (directory.has_file("vocab.txt")) {

@@ -1,10 +1,10 @@
 #include "promptcache/embed/transformer_embedder.hpp"
 
 #include <omp.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "promptcache/base/file.hpp"
+#include "golden.hpp"
 #include "support.hpp"
 
 namespace {
@@ -33,16 +34,7 @@ struct Golden {
   std::vector<std::vector<double>> embeddings;
 
   explicit Golden(const std::string& name) {
-    const std::string path = test::data_file(name);
-    gzFile file = gzopen(path.c_str(), "rb");
-    REQUIRE(file != nullptr);
-    std::string content;
-    std::vector<char> piece(1 << 16);
-    for (int n = 0; (n = gzread(file, piece.data(), static_cast<unsigned>(piece.size()))) > 0;) {
-      content.append(piece.data(), static_cast<std::size_t>(n));
-    }
-    gzclose(file);
-    const nlohmann::json json = nlohmann::json::parse(content);
+    const nlohmann::json json = test::golden_json(name);
     json.at("texts").get_to(texts);
     json.at("truncated").get_to(truncated);
     json.at("embeddings").get_to(embeddings);
@@ -94,6 +86,23 @@ void require_golden(const std::string& model, const std::string& golden_name, co
 }
 
 }  // namespace
+
+TEST_CASE("a tiny BERT with CLS pooling, a default prompt and no normalisation") {
+  require_golden(test::data_file("tiny_bert"), "tiny_bert_embeddings.json.gz");
+}
+
+TEST_CASE("a tiny XLM-RoBERTa with mean pooling") {
+  require_golden(test::data_file("tiny_xlmr"), "tiny_xlmr_embeddings.json.gz");
+}
+
+TEST_CASE("a prompt by name stands in front of the text") {
+  const std::string model = test::data_file("tiny_xlmr");
+  const auto plain = TransformerEmbedder::open(model);
+  const auto query = TransformerEmbedder::open(model, {.prompt_name = "query"});
+  CHECK(query->embed_one("reset password") == plain->embed_one("query: reset password"));
+  CHECK(query->embed_one("reset password") != plain->embed_one("reset password"));
+  CHECK(query->identity() != plain->identity());
+}
 
 TEST_CASE("the real MiniLM gives the vectors of sentence-transformers") {
   PROMPTCACHE_REQUIRE_MINILM();
@@ -187,8 +196,11 @@ TEST_CASE("the identity follows what decides a vector, and nothing else") {
   weights[weights.size() - 4] = static_cast<char>(weights[weights.size() - 4] ^ 1);
   copy.write("model.safetensors", weights);
   CHECK(TransformerEmbedder::open(copy.path())->identity() != identity);
-  // The last four bytes are some weight; all ones is a NaN.
-  for (std::size_t i = 1; i <= 4; ++i) weights[weights.size() - i] = '\xff';
+  // A NaN (all ones) in the word embeddings, which lie behind the header.
+  std::uint64_t header = 0;
+  std::memcpy(&header, weights.data(), sizeof(header));
+  const std::size_t word_embeddings = sizeof(header) + header + 1'000'000;
+  for (std::size_t i = 0; i < 4; ++i) weights[word_embeddings + i] = '\xff';
   copy.write("model.safetensors", weights);
   test::require_error(ErrorCode::numeric, {"model.safetensors"}, [&] { TransformerEmbedder::open(copy.path()); });
 }

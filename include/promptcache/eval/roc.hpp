@@ -23,7 +23,8 @@ struct IntervalEstimate {
 /// exactly 0 or 1, where the variance estimate vanishes, the far end is the exact one-sided binomial bound for the
 /// smaller class. Empty when a class has fewer than two members. Pairs are taken as independent; pairs that share a
 /// question are not quite, which makes the interval a little too narrow.
-std::optional<IntervalEstimate> roc_auc_interval(std::span<const double> scores, std::span<const std::uint8_t> positive);
+std::optional<IntervalEstimate> roc_auc_interval(std::span<const double> scores,
+                                                 std::span<const std::uint8_t> positive);
 
 /// Difference of two AUCs measured on the same pairs.
 struct AucDifference {

@@ -39,8 +39,8 @@ EncoderWeights load_encoder_weights(const ModelDirectory& directory);
 using EncoderTensorVisitor =
     std::function<void(const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values)>;
 
-/// Visits every tensor of an encoder of this shape in one fixed order: the single list of names and shapes that reading,
-/// training and writing share. Sizes `weights.layers` to the configuration first.
+/// Visits every tensor of an encoder of this shape in one fixed order: the single list of names and shapes that
+/// reading, training and writing share. Sizes `weights.layers` to the configuration first.
 void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weights, const EncoderTensorVisitor& visit);
 
 /// Writes model.safetensors (F32, names without a prefix); same weights, same bytes. Throws `Error` as

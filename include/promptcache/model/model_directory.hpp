@@ -25,9 +25,9 @@ struct EncoderConfig {
   std::size_t layers = 0;
   std::size_t heads = 0;
   std::size_t intermediate_size = 0;
-  std::size_t vocabulary_size = 0;      ///< rows of the word embedding
-  std::size_t position_rows = 0;        ///< rows of the position embedding
-  std::size_t position_offset = 0;      ///< row of the first token: 0 for BERT, padding id + 1 for XLM-RoBERTa
+  std::size_t vocabulary_size = 0;  ///< rows of the word embedding
+  std::size_t position_rows = 0;    ///< rows of the position embedding
+  std::size_t position_offset = 0;  ///< row of the first token: 0 for BERT, padding id + 1 for XLM-RoBERTa
   std::size_t type_vocabulary_size = 0;
   std::int32_t padding_id = 0;
   float layer_norm_eps = 1e-12F;
@@ -85,8 +85,9 @@ class ModelDirectory {
   ModelExtras extras_;
 };
 
-/// Copies what surrounds the weights (configuration, tokenizer, pooling) into `target`, so that new weights written there
-/// make a complete model directory; promptcache.json and weight files are left out. Creates `target`. Throws `Error(io)`.
+/// Copies what surrounds the weights (configuration, tokenizer, pooling) into `target`, so that new weights written
+/// there make a complete model directory; promptcache.json and weight files are left out. Creates `target`. Throws
+/// `Error(io)`.
 void copy_companion_files(const ModelDirectory& source, const std::string& target);
 
 }  // namespace promptcache

@@ -1,0 +1,144 @@
+#include "promptcache/model/model_directory.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "promptcache/base/file.hpp"
+#include "promptcache/model/encoder_weights.hpp"
+#include "support.hpp"
+
+namespace {
+
+using namespace promptcache;
+using Json = nlohmann::json;
+
+/// A copy of a tiny model that a test may change.
+class Copy : public test::TemporaryDirectory {
+ public:
+  explicit Copy(const std::string& model) {
+    std::filesystem::copy(test::data_file(model), path(), std::filesystem::copy_options::recursive);
+  }
+  void change(const std::string& name, const std::string& key, const Json& value) const {
+    Json json = Json::parse(read_file(file(name)));
+    json[key] = value;
+    write(name, json.dump());
+  }
+  void require_refused(ErrorCode code, std::initializer_list<std::string> pieces) const {
+    test::require_error(code, pieces, [&] { ModelDirectory::open(path()); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a BERT directory with CLS pooling and a default prompt") {
+  const ModelDirectory model = ModelDirectory::open(test::data_file("tiny_bert"));
+  CHECK(model.encoder().architecture == Architecture::bert);
+  CHECK(model.encoder().hidden_size == 32);
+  CHECK(model.encoder().layers == 2);
+  CHECK(model.pooling() == Pooling::cls);
+  CHECK_FALSE(model.normalizes());
+  CHECK(model.prefix() == "query: ");
+  CHECK(model.max_tokens() == 48);
+  CHECK_FALSE(model.extras().lambda.has_value());
+}
+
+TEST_CASE("an XLM-RoBERTa directory") {
+  const ModelDirectory model = ModelDirectory::open(test::data_file("tiny_xlmr"));
+  CHECK(model.encoder().architecture == Architecture::xlm_roberta);
+  CHECK(model.encoder().position_offset == 2);
+  CHECK(model.encoder().max_positions() == 50);
+  CHECK(model.pooling() == Pooling::mean);
+  CHECK(model.normalizes());
+  CHECK(model.prefix().empty());
+  CHECK(model.prompts().at("passage") == "passage: ");
+}
+
+TEST_CASE("a plain directory without modules.json has mean pooling and no normalisation") {
+  const Copy copy("tiny_bert");
+  std::filesystem::remove(copy.file("modules.json"));
+  CHECK(ModelDirectory::open(copy.path()).pooling() == Pooling::mean);
+  CHECK_FALSE(ModelDirectory::open(copy.path()).normalizes());
+}
+
+TEST_CASE("the new form of the pooling configuration") {
+  const Copy copy("tiny_bert");
+  copy.write("1_Pooling/config.json", R"({"embedding_dimension": 32, "pooling_mode": "mean"})");
+  CHECK(ModelDirectory::open(copy.path()).pooling() == Pooling::mean);
+  copy.write("1_Pooling/config.json", R"({"pooling_mode": "lasttoken"})");
+  copy.require_refused(ErrorCode::unsupported, {"lasttoken", "mean"});
+}
+
+TEST_CASE("lambda and c come from promptcache.json, both or none") {
+  const Copy copy("tiny_bert");
+  copy.write("promptcache.json", R"({"lambda": 0.05, "c": 12.5})");
+  CHECK(ModelDirectory::open(copy.path()).extras().lambda == 0.05);
+  CHECK(ModelDirectory::open(copy.path()).extras().offset == 12.5);
+  copy.write("promptcache.json", R"({"lambda": 0.05})");
+  copy.require_refused(ErrorCode::format, {"promptcache.json"});
+  copy.write("promptcache.json", R"({"lambda": -1, "c": 2})");
+  copy.require_refused(ErrorCode::format, {"promptcache.json"});
+}
+
+TEST_CASE("what is not supported is named") {
+  const Copy copy("tiny_bert");
+  const std::string config = read_file(copy.file("config.json"));
+  copy.change("config.json", "model_type", "mpnet");
+  copy.require_refused(ErrorCode::unsupported, {"config.json", "mpnet", "bert"});
+  copy.write("config.json", config);
+  copy.change("config.json", "position_embedding_type", "relative_key");
+  copy.require_refused(ErrorCode::unsupported, {"relative_key"});
+  copy.write("config.json", config);
+  copy.change("config.json", "hidden_act", "swish");
+  copy.require_refused(ErrorCode::unsupported, {"swish"});
+  copy.write("config.json", config);
+  copy.change("config.json", "num_attention_heads", 5);
+  copy.require_refused(ErrorCode::format, {"num_attention_heads 5"});
+  copy.write("config.json", config);
+  copy.change("config.json", "hidden_size", "many");
+  copy.require_refused(ErrorCode::format, {"hidden_size", "many"});
+  copy.write("config.json", config);
+  Json modules = Json::parse(read_file(copy.file("modules.json")));
+  modules.push_back({{"idx", 2}, {"name", "2"}, {"path", "2_Dense"}, {"type", "sentence_transformers.models.Dense"}});
+  copy.write("modules.json", modules.dump());
+  copy.require_refused(ErrorCode::unsupported, {"modules.json", "Dense"});
+}
+
+TEST_CASE("a missing, empty or broken directory is named") {
+  test::require_error(ErrorCode::not_found, {"/nowhere"}, [] { ModelDirectory::open("/nowhere"); });
+  const test::TemporaryDirectory empty;
+  test::require_error(ErrorCode::not_found, {"config.json"}, [&] { ModelDirectory::open(empty.path()); });
+  test::require_error(ErrorCode::not_found, {"a file"}, [&] { ModelDirectory::open(empty.write("x", "y")); });
+  empty.write("config.json", "{");
+  test::require_error(ErrorCode::format, {"config.json"}, [&] { ModelDirectory::open(empty.path()); });
+}
+
+TEST_CASE("weights: a wrong shape, a cut file and other formats are named") {
+  const Copy copy("tiny_bert");
+  copy.change("config.json", "intermediate_size", 65);
+  test::require_error(ErrorCode::mismatch, {"intermediate.dense", "[64, 32]", "[65, 32]"},
+                      [&] { load_encoder_weights(ModelDirectory::open(copy.path())); });
+  const std::string bytes = read_file(copy.file("model.safetensors"));
+  copy.write("model.safetensors", bytes.substr(0, bytes.size() - 100));
+  test::require_error(ErrorCode::format, {"model.safetensors"},
+                      [&] { load_encoder_weights(ModelDirectory::open(copy.path())); });
+  std::filesystem::remove(copy.file("model.safetensors"));
+  test::require_error(ErrorCode::not_found, {"model.safetensors"},
+                      [&] { load_encoder_weights(ModelDirectory::open(copy.path())); });
+  copy.write("pytorch_model.bin", "x");
+  test::require_error(ErrorCode::unsupported, {"pytorch_model.bin"},
+                      [&] { load_encoder_weights(ModelDirectory::open(copy.path())); });
+}
+
+TEST_CASE("weights written beside the companion files make the same model again") {
+  const ModelDirectory source = ModelDirectory::open(test::data_file("tiny_xlmr"));
+  const test::TemporaryDirectory target;
+  copy_companion_files(source, target.path());
+  EncoderWeights weights = load_encoder_weights(source);
+  write_encoder_weights(target.file("model.safetensors"), source.encoder(), weights);
+  const ModelDirectory copy = ModelDirectory::open(target.path());
+  const EncoderWeights again = load_encoder_weights(copy);
+  CHECK(again.word_embeddings == weights.word_embeddings);
+  CHECK(again.layers.at(1).output_norm_bias == weights.layers.at(1).output_norm_bias);
+  CHECK(copy.pooling() == source.pooling());
+  CHECK(copy.max_tokens() == source.max_tokens());
+}
