@@ -1,6 +1,5 @@
 #include "tool.hpp"
 
-#include <CLI/CLI.hpp>
 #include <exception>
 #include <iostream>
 
@@ -28,17 +27,17 @@ ExitCode exit_code_of(promptcache::ErrorCode code) {
 
 }  // namespace
 
-int run(const char* name, const std::function<int()>& body) {
+int run(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
   try {
+    app.parse(argc, argv);
     return body();
   } catch (const CLI::ParseError& error) {
-    // CLI11 prints the message or the help text; its own codes are above 100, ours are documented.
-    return CLI::App().exit(error) == 0 ? done : wrong_input;
+    return app.exit(error) == 0 ? done : wrong_input;  // CLI11's own codes are above 100; ours are documented
   } catch (const promptcache::Error& error) {
-    std::cerr << name << ": " << error.what() << std::endl;
+    std::cerr << app.get_name() << ": " << error.what() << std::endl;
     return exit_code_of(error.code());
   } catch (const std::exception& error) {
-    std::cerr << name << ": " << error.what() << std::endl;
+    std::cerr << app.get_name() << ": " << error.what() << std::endl;
     return failed;
   }
 }

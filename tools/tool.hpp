@@ -1,5 +1,6 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <functional>
 
 namespace tool {
@@ -12,8 +13,9 @@ enum ExitCode : int {
   interrupted = 130,  ///< Ctrl-C; work was saved
 };
 
-/// Runs a tool's body and maps what it throws to an exit code: CLI11's parse errors (and --help) print as CLI11 wants,
-/// `promptcache::Error` prints as `<name>: <message>`. Errors about the input give 2, all others 1.
-int run(const char* name, const std::function<int()>& body);
+/// Parses the command line with `app`, runs `body`, and maps what is thrown to an exit code: CLI11's parse errors (and
+/// --help) print as CLI11 wants, `promptcache::Error` prints as `<name>: <message>`. Errors about usage or input give
+/// 2, all others 1.
+int run(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
 
 }  // namespace tool

@@ -1,1 +1,1 @@
-set(promptcache_sources)
+set(promptcache_sources adamw.cpp checkpoint.cpp dataset.cpp encoder.cpp losses.cpp trainer.cpp)

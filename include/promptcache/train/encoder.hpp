@@ -1,0 +1,57 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "promptcache/model/encoder_weights.hpp"
+#include "promptcache/model/model_directory.hpp"
+
+namespace promptcache::train {
+
+/// A batch of token sequences without padding: all tokens one behind the other.
+struct TokenBatch {
+  torch::Tensor ids;        ///< int64 [tokens]
+  torch::Tensor positions;  ///< int64 [tokens], rows of the position embedding
+  torch::Tensor slots;      ///< int64 [tokens], place of each token in the padded [texts * longest] grid
+  torch::Tensor mask;       ///< f32 [texts, 1, 1, longest], 0 for a token and -inf-like for padding
+  std::int64_t texts = 0;
+  std::int64_t longest = 0;
+};
+
+/// Packs sequences (none empty) for `config` on `device`.
+TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, const EncoderConfig& config,
+                torch::Device device);
+
+/// The BERT / XLM-RoBERTa encoder with pooling as a differentiable function. Linear layers see no padding; only
+/// attention works on a padded grid. Not thread-safe.
+class Encoder {
+ public:
+  Encoder(const ModelDirectory& directory, const EncoderWeights& weights, torch::Device device);
+
+  /// Sentence vectors [texts, hidden], L2-normalised. `training` switches dropout on (rates of config.json).
+  torch::Tensor forward(const TokenBatch& batch, bool training) const;
+
+  /// All weights, in the order of `for_each_encoder_tensor`, with their names.
+  const std::vector<torch::Tensor>& parameters() const { return parameters_; }
+  const std::vector<std::string>& names() const { return names_; }
+  torch::Device device() const { return parameters_.front().device(); }
+
+  /// Copies the current weights out, for writing a model.
+  EncoderWeights weights() const;
+
+ private:
+  torch::Tensor linear(const torch::Tensor& x, std::size_t at) const;
+  torch::Tensor layer_norm(const torch::Tensor& x, std::size_t at) const;
+  torch::Tensor dropout(const torch::Tensor& x, float rate, bool training) const;
+  torch::Tensor layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, bool training) const;
+
+  EncoderConfig config_;
+  Pooling pooling_;
+  std::vector<torch::Tensor> parameters_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace promptcache::train

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "promptcache/base/log.hpp"
+#include "promptcache/base/progress.hpp"
+
+namespace promptcache::train {
+
+/// How lambda and c of P = sigma(s / lambda - c) come about (methods.md A.2).
+enum class Head {
+  fixed,    ///< as given
+  platt,    ///< fitted to the untouched model's similarities on the training pairs, and once more, for serving, to the
+            ///< trained model's on the validation pairs
+  learned,  ///< trained along, from the Platt fit or the given values; lambda as its logarithm
+};
+
+/// Everything that decides a training run.
+struct TrainOptions {
+  std::string model;  ///< model directory to start from
+  std::string train;  ///< pair files
+  std::string valid;
+  std::string out;  ///< directory for the result; absent or empty unless `resume`
+
+  std::string loss = "bce";  ///< bce, sld or sld-symmetric (methods.md A.3)
+  Head head = Head::platt;
+  std::optional<double> lambda;  ///< default of a fixed head: 0.01, made for E5
+  std::optional<double> offset;  ///< c; default of a fixed head: 88
+  double eps = 1e-3;             ///< clipping of SLD's targets
+
+  std::size_t epochs = 3;
+  std::size_t batch_size = 32;  ///< pairs
+  double learning_rate = 2e-5;
+  double warm_up = 0.1;  ///< share of all steps; then linear decay to zero
+  double weight_decay = 0.01;
+  double gradient_clip = 1.0;  ///< largest global norm
+  std::size_t max_tokens = 64;
+  std::size_t patience = 2;  ///< epochs without a better validation AUC before stopping early
+  std::uint64_t seed = 1;
+  std::size_t threads = 1;
+  std::string device = "auto";  ///< auto, cpu or cuda
+  bool resume = false;          ///< go on from the checkpoint in `out`
+};
+
+/// What a run came to.
+struct TrainResult {
+  bool interrupted = false;  ///< stopped by the caller; a checkpoint is in `out`
+  double start_auc = 0;      ///< validation AUC of the untouched model
+  double best_auc = 0;
+  std::size_t best_epoch = 0;  ///< 0: training never beat the untouched model, whose weights were written
+  std::size_t epochs = 0;      ///< epochs run, those before a resume included
+  double lambda = 0;
+  double offset = 0;
+  std::size_t truncated_texts = 0;  ///< distinct texts cut to `max_tokens`
+};
+
+/// Where a run reports to; all optional. `stop` is asked after each step.
+struct TrainCallbacks {
+  ProgressCallback progress;
+  LogCallback log;
+  std::function<void(const std::string& json_line)> record;  ///< one JSON object a step and an epoch
+  std::function<bool()> stop;
+};
+
+/// Fine-tunes an encoder on labelled pairs and writes a model directory that sentence-transformers loads, with
+/// promptcache.json beside it. On the CPU the same options, data and thread count give the same bytes, also over
+/// interruptions. Throws `Error`: see pair files and model directories; usage for options out of range, an output
+/// directory that is not empty, or a validation file of one class; diverged when the loss is no longer finite.
+TrainResult train(const TrainOptions& options, const TrainCallbacks& callbacks = {});
+
+}  // namespace promptcache::train

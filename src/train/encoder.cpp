@@ -1,0 +1,127 @@
+#include "promptcache/train/encoder.hpp"
+
+#include <cmath>
+
+namespace promptcache::train {
+namespace {
+
+constexpr std::size_t embedding_tensors = 5;  // word, position, type, norm weight, norm bias
+constexpr std::size_t layer_tensors = 16;
+
+}  // namespace
+
+TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, const EncoderConfig& config,
+                torch::Device device) {
+  TokenBatch batch;
+  batch.texts = static_cast<std::int64_t>(sequences.size());
+  std::size_t longest = 0;
+  for (const auto* ids : sequences) longest = std::max(longest, ids->size());
+  batch.longest = static_cast<std::int64_t>(longest);
+  std::vector<std::int64_t> ids;
+  std::vector<std::int64_t> positions;
+  std::vector<std::int64_t> slots;
+  std::vector<float> mask(sequences.size() * longest, -1e30F);
+  for (std::size_t text = 0; text < sequences.size(); ++text) {
+    for (std::size_t i = 0; i < sequences[text]->size(); ++i) {
+      ids.push_back((*sequences[text])[i]);
+      positions.push_back(static_cast<std::int64_t>(i + config.position_offset));
+      slots.push_back(static_cast<std::int64_t>(text * longest + i));
+      mask[text * longest + i] = 0;
+    }
+  }
+  batch.ids = torch::tensor(ids, torch::kInt64).to(device);
+  batch.positions = torch::tensor(positions, torch::kInt64).to(device);
+  batch.slots = torch::tensor(slots, torch::kInt64).to(device);
+  batch.mask = torch::tensor(mask, torch::kFloat32).view({batch.texts, 1, 1, batch.longest}).to(device);
+  return batch;
+}
+
+Encoder::Encoder(const ModelDirectory& directory, const EncoderWeights& weights, torch::Device device)
+    : config_(directory.encoder()), pooling_(directory.pooling()) {
+  EncoderWeights copy = weights;  // the visitor wants to be able to write
+  for_each_encoder_tensor(
+      config_, copy, [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
+        const std::vector<std::int64_t> sizes(shape.begin(), shape.end());
+        torch::Tensor tensor = torch::from_blob(values.data(), sizes, torch::kFloat32).clone().to(device);
+        tensor.set_requires_grad(true);
+        parameters_.push_back(tensor);
+        names_.push_back(name);
+      });
+}
+
+torch::Tensor Encoder::linear(const torch::Tensor& x, std::size_t at) const {
+  return torch::linear(x, parameters_[at], parameters_[at + 1]);
+}
+
+torch::Tensor Encoder::layer_norm(const torch::Tensor& x, std::size_t at) const {
+  return torch::layer_norm(x, {static_cast<std::int64_t>(config_.hidden_size)}, parameters_[at], parameters_[at + 1],
+                           static_cast<double>(config_.layer_norm_eps));
+}
+
+torch::Tensor Encoder::dropout(const torch::Tensor& x, float rate, bool training) const {
+  return training && rate > 0 ? torch::dropout(x, static_cast<double>(rate), true) : x;
+}
+
+torch::Tensor Encoder::layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, bool training) const {
+  const auto heads = static_cast<std::int64_t>(config_.heads);
+  const auto width = static_cast<std::int64_t>(config_.hidden_size);
+  const auto head = static_cast<std::int64_t>(config_.head_size());
+  const bool padded = x.size(0) != batch.texts * batch.longest;
+  const auto to_grid = [&](const torch::Tensor& packed) {
+    const torch::Tensor grid =
+        padded ? torch::zeros({batch.texts * batch.longest, width}, packed.options()).index_copy(0, batch.slots, packed)
+               : packed;
+    return grid.view({batch.texts, batch.longest, heads, head}).transpose(1, 2);
+  };
+  const torch::Tensor query = to_grid(linear(x, first));
+  const torch::Tensor key = to_grid(linear(x, first + 2));
+  const torch::Tensor value = to_grid(linear(x, first + 4));
+  torch::Tensor scores = torch::matmul(query * (1 / std::sqrt(static_cast<double>(head))), key.transpose(2, 3));
+  if (padded) scores = scores + batch.mask;
+  const torch::Tensor shares = dropout(torch::softmax(scores, -1), config_.attention_dropout, training);
+  torch::Tensor context = torch::matmul(shares, value).transpose(1, 2).reshape({batch.texts * batch.longest, width});
+  if (padded) context = context.index_select(0, batch.slots);
+
+  const torch::Tensor attended =
+      layer_norm(x + dropout(linear(context, first + 6), config_.hidden_dropout, training), first + 8);
+  torch::Tensor inner = linear(attended, first + 10);
+  switch (config_.activation) {
+    case Activation::gelu: inner = torch::gelu(inner); break;
+    case Activation::gelu_tanh: inner = torch::gelu(inner, "tanh"); break;
+    case Activation::relu: inner = torch::relu(inner); break;
+  }
+  return layer_norm(attended + dropout(linear(inner, first + 12), config_.hidden_dropout, training), first + 14);
+}
+
+torch::Tensor Encoder::forward(const TokenBatch& batch, bool training) const {
+  torch::Tensor x = torch::embedding(parameters_[0], batch.ids) + torch::embedding(parameters_[1], batch.positions) +
+                    parameters_[2].select(0, 0);
+  x = dropout(layer_norm(x, 3), config_.hidden_dropout, training);
+  for (std::size_t i = 0; i < config_.layers; ++i) {
+    x = layer(x, embedding_tensors + i * layer_tensors, batch, training);
+  }
+  const torch::Tensor text_of_token = torch::floor_divide(batch.slots, batch.longest);
+  torch::Tensor pooled;
+  if (pooling_ == Pooling::cls) {
+    const torch::Tensor first_tokens = torch::nonzero(torch::remainder(batch.slots, batch.longest) == 0).view(-1);
+    pooled = x.index_select(0, first_tokens);
+  } else {
+    // The sum will do: the length of a vector is normalised away.
+    pooled = torch::zeros({batch.texts, x.size(1)}, x.options()).index_add(0, text_of_token, x);
+  }
+  return torch::nn::functional::normalize(pooled, torch::nn::functional::NormalizeFuncOptions().p(2).dim(1));
+}
+
+EncoderWeights Encoder::weights() const {
+  EncoderWeights result;
+  std::size_t at = 0;
+  for_each_encoder_tensor(config_, result,
+                          [&](const std::string&, const std::vector<std::size_t>&, std::vector<float>& values) {
+                            const torch::Tensor tensor = parameters_[at++].detach().to(torch::kCPU).contiguous();
+                            const float* data = tensor.data_ptr<float>();
+                            values.assign(data, data + tensor.numel());
+                          });
+  return result;
+}
+
+}  // namespace promptcache::train
