@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
@@ -34,6 +36,14 @@ std::string resume_command(int argc, char** argv) {
     command += (i == 0 ? "" : " ") + (plain ? word : "'" + word + "'");
   }
   return command + " --resume";
+}
+
+/// OpenBLAS and LibTorch each keep a pool of threads; when both spin while idle, they starve each other. The OpenMP
+/// runtime reads its wait policy once, when it is loaded, so the program starts itself anew with it set.
+void wait_passively(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::execv("/proc/self/exe", argv);  // on failure training is merely slower
 }
 
 int train(TrainOptions options, const std::string& log_path, const std::string& command) {
@@ -73,6 +83,7 @@ int train(TrainOptions options, const std::string& log_path, const std::string& 
 }  // namespace
 
 int main(int argc, char** argv) {
+  wait_passively(argv);
   CLI::App app{
       "Teaches an encoder from labelled pairs whether one response serves two prompts.\n"
       "Example: pc-train --model models/all-MiniLM-L6-v2 --train train.tsv --valid valid.tsv --out models/tuned",
@@ -112,8 +123,6 @@ int main(int argc, char** argv) {
   return tool::run(app, argc, argv, [&] {
     const bool given = options.lambda && options.offset && head_option->count() == 0;
     options.head = head == "fixed" || given ? Head::fixed : head == "platt" ? Head::platt : Head::learned;
-    // Idle threads must not spin: OpenBLAS and LibTorch each have a pool. Read by libgomp when its pool starts.
-    ::setenv("OMP_WAIT_POLICY", "passive", 0);
     return train(options, log_path, resume_command(argc, argv));
   });
 }

@@ -30,7 +30,7 @@ double Calibration::probability(double similarity) const { return sigmoid(simila
 
 double Calibration::similarity_at(double p) const { return lambda * (std::log(p / (1 - p)) + offset); }
 
-Calibration fit_platt(std::span<const double> similarities, std::span<const double> labels) {
+std::optional<Calibration> try_fit_platt(std::span<const double> similarities, std::span<const double> labels) {
   const Where where{"calibration pairs"};
   if (similarities.size() != labels.size() || labels.empty()) {
     throw Error(ErrorCode::usage, where,
@@ -100,12 +100,15 @@ Calibration fit_platt(std::span<const double> similarities, std::span<const doub
     loss = next;
     if (settled) break;
   }
-  if (!(slope > 0)) {
-    throw Error(ErrorCode::usage, where, "similarities that do not rise with the label",
-                "an encoder whose similarity says something about the label");
-  }
+  if (!(slope > 0)) return std::nullopt;
   const double lambda = scale / slope;
-  return {lambda, mean / lambda - intercept};
+  return Calibration{lambda, mean / lambda - intercept};
+}
+
+Calibration fit_platt(std::span<const double> similarities, std::span<const double> labels) {
+  if (const std::optional<Calibration> fit = try_fit_platt(similarities, labels)) return *fit;
+  throw Error(ErrorCode::usage, {"calibration pairs"}, "similarities that do not rise with the label",
+              "an encoder whose similarity says something about the label");
 }
 
 }  // namespace promptcache

@@ -86,6 +86,20 @@ std::string prepare_output(const TrainOptions& options) {
   return checkpoint;
 }
 
+/// Platt's fit, but never flatter than one logit a standard deviation: on pairs chosen to be hard the untouched model's
+/// similarities say nothing about the label, the fit is flat or falls, and no similarity could move the loss.
+Calibration starting_head(const std::vector<double>& similarities, const std::vector<double>& labels) {
+  const auto n = static_cast<double>(labels.size());
+  const double mean = std::accumulate(similarities.begin(), similarities.end(), 0.0) / n;
+  const double rate = std::accumulate(labels.begin(), labels.end(), 0.0) / n;
+  double variance = 0;
+  for (double s : similarities) variance += (s - mean) * (s - mean) / n;
+  const double deviation = std::max(std::sqrt(variance), 1e-3);
+  const Calibration steepest_needed{deviation, mean / deviation - std::log(rate / (1 - rate))};
+  const std::optional<Calibration> fit = try_fit_platt(similarities, labels);
+  return fit && fit->lambda < deviation ? *fit : steepest_needed;
+}
+
 class Run {
  public:
   Run(const TrainOptions& options, const TrainCallbacks& callbacks)
@@ -198,7 +212,7 @@ class Run {
     start_auc_ = best_auc_ = validation_auc();
     Calibration head{options_.lambda.value_or(0.01), options_.offset.value_or(88)};
     if (options_.head != Head::fixed && !(options_.lambda && options_.offset)) {
-      head = fit_platt(similarities(train_, "fitting the head"), labels(train_));
+      head = starting_head(similarities(train_, "fitting the head"), labels(train_));
       head.lambda = options_.lambda.value_or(head.lambda);
       head.offset = options_.offset.value_or(head.offset);
     }
@@ -453,8 +467,16 @@ class Run {
       for (std::size_t i = 0; i < now.size(); ++i) now[i].copy_(best_[i]);
     }
     const Calibration training_head = head();
-    written_ =
-        options_.head == Head::platt ? fit_platt(similarities(valid_, "calibrating"), labels(valid_)) : training_head;
+    written_ = training_head;
+    if (options_.head == Head::platt) {
+      if (const auto fit = try_fit_platt(similarities(valid_, "calibrating"), labels(valid_))) {
+        written_ = *fit;
+      } else {
+        note(LogLevel::warning,
+             "similarities of the validation pairs do not rise with the label: lambda and c are those "
+             "of training");
+      }
+    }
     copy_companion_files(directory_, options_.out);
     EncoderWeights weights = encoder_->weights();
     write_encoder_weights(options_.out + "/model.safetensors", directory_.encoder(), weights);

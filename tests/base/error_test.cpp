@@ -18,7 +18,6 @@ TEST_CASE("an error without a line or a place leaves them out") {
 }
 
 TEST_CASE("a system error carries the text of errno") {
-  test::require_error(ErrorCode::io, {"x.bin", "No space left"}, [] {
-    throw promptcache::system_error({"x.bin"}, ENOSPC, "room");
-  });
+  test::require_error(ErrorCode::io, {"x.bin", "No space left"},
+                      [] { throw promptcache::system_error({"x.bin"}, ENOSPC, "room"); });
 }

@@ -12,8 +12,8 @@
 #include <set>
 #include <thread>
 
-#include "promptcache/base/file.hpp"
 #include "golden.hpp"
+#include "promptcache/base/file.hpp"
 #include "support.hpp"
 
 namespace {

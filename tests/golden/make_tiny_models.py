@@ -50,8 +50,9 @@ def save(directory, model, pooling, normalize, prompts, default, limit):
 
 def randomise(model):
     torch.manual_seed(11)
-    for parameter in model.parameters():  # larger than the library's own start, so that every part shows in the vectors
-        torch.nn.init.normal_(parameter, std=0.15)
+    for name, parameter in model.named_parameters():
+        # Larger than the library's own start, so that every part shows in the vectors and texts differ.
+        torch.nn.init.normal_(parameter, mean=1.0 if "LayerNorm.weight" in name else 0.0, std=0.25)
     return model.eval()
 
 

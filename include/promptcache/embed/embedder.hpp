@@ -11,8 +11,8 @@ namespace promptcache {
 
 /// What happened to the texts of one `embed` call. An embedder that cannot truncate returns `{}`.
 struct EmbedReport {
-  std::size_t tokens = 0;                ///< tokens run through the encoder
-  std::vector<std::size_t> truncated;    ///< positions of texts longer than the encoder's window
+  std::size_t tokens = 0;                  ///< tokens run through the encoder
+  std::vector<std::size_t> truncated;      ///< positions of texts longer than the encoder's window
   std::vector<std::size_t> unrepresented;  ///< positions of texts of which nothing but unknown tokens was left
 };
 

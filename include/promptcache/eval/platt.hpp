@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 
 namespace promptcache {
@@ -20,5 +21,8 @@ struct Calibration {
 /// Throws `Error`: usage for no pairs, unequal lengths, one class only, or similarities that do not rise with the
 /// label (no positive lambda exists); numeric for values that are not finite.
 Calibration fit_platt(std::span<const double> similarities, std::span<const double> labels);
+
+/// As `fit_platt`, but empty where the similarities do not rise with the label.
+std::optional<Calibration> try_fit_platt(std::span<const double> similarities, std::span<const double> labels);
 
 }  // namespace promptcache
