@@ -1,1 +1,1 @@
-set(promptcache_sources)
+set(promptcache_sources dot.cpp flat_index.cpp)
