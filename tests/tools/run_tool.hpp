@@ -18,7 +18,7 @@ struct ToolResult {
 /// Runs a tool of this build with arguments as the shell takes them.
 inline ToolResult run_tool(const std::string& command) {
   ToolResult result;
-  std::FILE* pipe = ::popen((std::string(PROMPTCACHE_TEST_TOOLS) + "/" + command + " 2>&1").c_str(), "r");
+  std::FILE* pipe = ::popen(("exec 2>&1; " + std::string(PROMPTCACHE_TEST_TOOLS) + "/" + command).c_str(), "r");
   REQUIRE(pipe != nullptr);
   char block[4096];
   for (std::size_t got = 0; (got = std::fread(block, 1, sizeof(block), pipe)) > 0;) result.output.append(block, got);
