@@ -83,14 +83,14 @@ for name, directory in (("minilm", minilm), ("tiny_bert", data / "tiny_bert")):
     write(f"tokenizer_{name}.json.gz", {**versions, "ids": ids_of(fast(directory))})
     write(f"tokenizer_{name}_cased.json.gz", {**versions, "ids": ids_of(fast(directory, do_lower_case=False))})
 
-# Every code point between two letters, and behind one with a second mark: a digest for each block of 4096.
+# Every code point between two letters, and between two marks that are kept and put in order: a digest for each block of 4096.
 split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
 blocks = {}
 for name, lower in (("lower", True), ("cased", False)):
     steps = normalizers.BertNormalizer(lowercase=lower).normalize_str
     blocks[name] = []
     for begin in range(0, 0x110000, 4096):
-        lines = [" ".join(word for word, _ in split(steps(f"A{chr(c)}b{chr(c)}\u0327 ")))
+        lines = [" ".join(word for word, _ in split(steps(f"A{chr(c)}b\u302e{chr(c)}\u1b44 ")))
                  for c in range(begin, begin + 4096) if not 0xD800 <= c < 0xE000]
         blocks[name].append(hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16])
 (data / "unicode_blocks.json").write_text(json.dumps({**versions, **blocks}) + "\n")
