@@ -196,8 +196,8 @@ TEST_CASE("every code point is cleaned, lower-cased, stripped and split as the f
       for (char32_t c = begin; c < begin + 4096; ++c) {
         if (c >= 0xD800 && c < 0xE000) continue;
         if (c != begin) lines += '\n';
-        const std::u32string text =
-            text::normalize_bert({U'A', c, U'b', 0x302E, c, 0x1B44, U' '}, {.strip_accents = lower, .lowercase = lower});
+        const std::u32string text = text::normalize_bert({U'A', c, U'b', 0x302E, c, 0x1B44, U' '},
+                                                         {.strip_accents = lower, .lowercase = lower});
         bool first = true;
         for (std::u32string_view word : text::split_bert(text)) {
           if (!std::exchange(first, false)) lines += ' ';
