@@ -3,66 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 
 namespace promptcache {
 namespace {
-
-using Json = nlohmann::json;
-
-/// One JSON object of the directory, with typed access whose errors name file and key.
-class JsonFile {
- public:
-  explicit JsonFile(std::string path) : path_(std::move(path)), json_(Json::parse(read_file(path_), nullptr, false)) {
-    if (!json_.is_object()) throw Error(ErrorCode::format, {path_}, "no JSON object", "a JSON object");
-  }
-
-  const std::string& path() const { return path_; }
-  bool has(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
-  const Json& json() const { return json_; }
-
-  std::size_t size(const char* key) const {
-    if (!has(key) || !json_[key].is_number_unsigned() || json_[key].get<std::uint64_t>() > (1U << 30)) {
-      throw Error(ErrorCode::format, {path_}, found(key), "a whole number under '" + std::string(key) + "'");
-    }
-    return json_[key].get<std::size_t>();
-  }
-  std::size_t size_or(const char* key, std::size_t otherwise) const { return has(key) ? size(key) : otherwise; }
-
-  double number_or(const char* key, double otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json_[key].is_number()) {
-      throw Error(ErrorCode::format, {path_}, found(key), "a number under '" + std::string(key) + "'");
-    }
-    return json_[key].get<double>();
-  }
-  std::string text_or(const char* key, const std::string& otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json_[key].is_string()) {
-      throw Error(ErrorCode::format, {path_}, found(key), "a text under '" + std::string(key) + "'");
-    }
-    return json_[key].get<std::string>();
-  }
-  bool flag_or(const char* key, bool otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json_[key].is_boolean()) {
-      throw Error(ErrorCode::format, {path_}, found(key), "true or false under '" + std::string(key) + "'");
-    }
-    return json_[key].get<bool>();
-  }
-
- private:
-  std::string found(const char* key) const {
-    return json_.contains(key) ? "'" + std::string(key) + "': " + json_[key].dump().substr(0, 80)
-                               : "no '" + std::string(key) + "'";
-  }
-
-  std::string path_;
-  Json json_;
-};
 
 Error unsupported(const std::string& path, const std::string& found, const std::string& wanted) {
   return Error(ErrorCode::unsupported, {path}, found, wanted);
@@ -105,6 +52,12 @@ EncoderConfig parse_encoder(const JsonFile& file) {
   config.activation = parse_activation(file);
   config.hidden_dropout = static_cast<float>(file.number_or("hidden_dropout_prob", 0.1));
   config.attention_dropout = static_cast<float>(file.number_or("attention_probs_dropout_prob", 0.1));
+  const auto share = [](float dropout) { return dropout >= 0 && dropout < 1; };
+  const bool sound = config.layer_norm_eps > 0 && share(config.hidden_dropout) && share(config.attention_dropout);
+  if (!sound) {
+    throw Error(ErrorCode::format, {file.path()}, "layer_norm_eps or a dropout outside its range",
+                "layer_norm_eps above zero, dropouts in [0, 1)");
+  }
   const bool empty = config.hidden_size == 0 || config.heads == 0 || config.intermediate_size == 0 ||
                      config.vocabulary_size == 0 || config.type_vocabulary_size == 0;
   if (empty || config.hidden_size % config.heads != 0 || config.position_rows < config.position_offset + 3) {
@@ -144,7 +97,7 @@ Modules parse_modules(const ModelDirectory& directory) {
   Modules result;
   if (!directory.has_file("modules.json")) return result;
   const std::string path = directory.file("modules.json");
-  const Json list = Json::parse(read_file(path), nullptr, false);
+  const Json list = parse_json(path, read_file(path));
   if (!list.is_array() || list.empty())
     throw Error(ErrorCode::format, {path}, "no list of modules", "a list of modules");
   std::string order;
@@ -155,7 +108,7 @@ Modules parse_modules(const ModelDirectory& directory) {
     const std::string type = module["type"].get<std::string>();
     const std::string name = type.substr(type.rfind('.') + 1);
     order += (order.empty() ? "" : ", ") + name;
-    const std::string folder = module.value("path", "");
+    const std::string folder = json_at(module, "path").is_string() ? module["path"].get<std::string>() : "";
     if (name == "Transformer" && !folder.empty()) {
       throw unsupported(path, "a Transformer in the folder '" + folder + "'", "the Transformer at the top");
     }
@@ -209,6 +162,12 @@ ModelDirectory ModelDirectory::open(const std::string& path) {
   }
   if (directory.has_file("sentence_bert_config.json")) {
     const JsonFile file(directory.file("sentence_bert_config.json"));
+    const std::string task = file.text_or("transformer_task", "feature-extraction");
+    const std::string output = file.text_or("module_output_name", "token_embeddings");
+    if (task != "feature-extraction" || output != "token_embeddings") {
+      throw unsupported(file.path(), "transformer_task '" + task + "' with output '" + output + "'",
+                        "feature-extraction with token_embeddings");
+    }
     longest = std::min(file.size_or("max_seq_length", longest), directory.encoder_.max_positions());
     // This switch lower-cases the text before the tokenizer sees it: harmless when the tokenizer does so anyway.
     if (file.flag_or("do_lower_case", false) && !tokenizer_lower_cases) {
@@ -225,6 +184,9 @@ ModelDirectory ModelDirectory::open(const std::string& path) {
   if (directory.has_file("config_sentence_transformers.json")) {
     const JsonFile file(directory.file("config_sentence_transformers.json"));
     if (file.has("prompts")) {
+      if (!file.json()["prompts"].is_object()) {
+        throw Error(ErrorCode::format, {file.path()}, "prompts that are no object", "texts by name");
+      }
       for (const auto& [name, text] : file.json()["prompts"].items()) {
         if (!text.is_string()) throw Error(ErrorCode::format, {file.path()}, "prompt '" + name + "'", "a text");
         directory.prompts_[name] = text.get<std::string>();

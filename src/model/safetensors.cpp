@@ -14,13 +14,12 @@
 #include <set>
 #include <utility>
 
+#include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 
 namespace promptcache {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::size_t length_bytes = 8;            // the header's length, little-endian, in front of it
 constexpr std::size_t longest_header = 100 << 20;  // the format's own limit
@@ -102,6 +101,7 @@ T load(const std::byte* bytes) {
 Json parse_header(const std::string& path, std::string_view text) {
   std::set<std::string> seen;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > deepest_json) throw Error(ErrorCode::format, {path}, "a deeply nested header", "a safetensors file");
     if (event == Json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second) {
       throw Error(ErrorCode::format, {path}, "tensor '" + value.get<std::string>() + "' twice", "each tensor once");
     }

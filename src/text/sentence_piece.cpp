@@ -6,6 +6,7 @@
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "text/encoding.hpp"
+#include "text/sentence_piece_model.hpp"
 #include "text/special_tokens.hpp"
 #include "text/utf8.hpp"
 
@@ -20,14 +21,14 @@ constexpr std::int32_t offset = 1;  // fairseq's <pad> stands before the pieces
 
 class SentencePiece : public Tokenizer {
  public:
-  explicit SentencePiece(const std::string& path) {
-    const std::string content = read_file(path);
+  /// `content` is a serialized model, from the file `path`.
+  SentencePiece(const std::string& path, const std::string& content) {
+    check_character_map(path, content);
     const sentencepiece::util::Status status = processor_.LoadFromSerializedProto(content);
     if (!status.ok() || processor_.GetPieceSize() < 4) {
       throw Error(ErrorCode::format, {path}, status.ok() ? "no pieces" : "'" + std::string(status.message()) + "'",
                   "a sentencepiece model");
     }
-    // Without normalization in the file a piece id of 0, 1, 2 could be an ordinary piece; XLM-RoBERTa has none.
     if (processor_.unk_id() != 0 || processor_.bos_id() != 1 || processor_.eos_id() != 2) {
       throw Error(ErrorCode::unsupported, {path},
                   "<unk> " + std::to_string(processor_.unk_id()) + ", <s> " + std::to_string(processor_.bos_id()) +
@@ -52,7 +53,8 @@ class SentencePiece : public Tokenizer {
       }
       std::string valid;
       valid.reserve(segment.text.size());
-      for (char32_t c : decode_utf8(segment.text)) append_utf8(valid, c);
+      // U+0085 is white space to the fast tokenizer, and a letter to sentencepiece.
+      for (char32_t c : decode_utf8(segment.text)) append_utf8(valid, c == 0x85 ? U' ' : c);
       std::vector<int> pieces;
       const sentencepiece::util::Status status = processor_.Encode(valid, &pieces);
       if (!status.ok()) {
@@ -79,10 +81,16 @@ class SentencePiece : public Tokenizer {
 
 std::shared_ptr<const Tokenizer> open_sentence_piece(const ModelDirectory& directory) {
   for (const char* name : {"sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}) {
-    if (directory.has_file(name)) return std::make_shared<SentencePiece>(directory.file(name));
+    if (!directory.has_file(name)) continue;
+    const std::string path = directory.file(name);
+    return std::make_shared<SentencePiece>(path, read_file(path));
   }
-  throw Error(ErrorCode::not_found, {directory.file("sentencepiece.bpe.model")}, "no such file",
-              "the sentencepiece model of an XLM-RoBERTa directory");
+  if (directory.has_file("tokenizer.json")) {
+    const std::string path = directory.file("tokenizer.json");
+    return std::make_shared<SentencePiece>(path, sentence_piece_from_tokenizer_json(path));
+  }
+  throw Error(ErrorCode::not_found, {directory.path()}, "neither sentencepiece.bpe.model nor tokenizer.json",
+              "the tokenizer of an XLM-RoBERTa directory");
 }
 
 }  // namespace promptcache::text

@@ -5,7 +5,9 @@
 namespace promptcache::text {
 
 void SpecialTokens::add(std::string content, std::int32_t id) {
-  if (content.empty()) return;
+  const bool known =
+      std::any_of(tokens_.begin(), tokens_.end(), [&](const Token& token) { return token.content == content; });
+  if (content.empty() || known) return;
   if (first_bytes_.find(content[0]) == std::string::npos) first_bytes_ += content[0];
   const auto place = std::find_if(tokens_.begin(), tokens_.end(),
                                   [&](const Token& token) { return token.content.size() < content.size(); });

@@ -69,10 +69,10 @@ void WordPiece::append_word(std::u32string_view word, std::vector<std::int32_t>&
   std::size_t first_character = 0;
   while (begin < view.size()) {
     const Pieces& pieces = begin == 0 ? first_pieces_ : following_pieces_;
-    std::size_t character = ends.size();
+    // No piece has more characters than the longest has bytes: the cost of a word is linear in its length.
+    std::size_t character = std::min(ends.size(), first_character + longest_piece_);
     for (; character > first_character; --character) {
       const std::size_t length = ends[character - 1] - begin;
-      if (length > longest_piece_) continue;
       const auto found = pieces.find(view.substr(begin, length));
       if (found == pieces.end()) continue;
       ids.push_back(found->second);

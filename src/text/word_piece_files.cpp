@@ -1,5 +1,7 @@
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/model_directory.hpp"
@@ -8,12 +10,8 @@
 namespace promptcache::text {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr const char* special_names[] = {"unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
-
 Json read_object(const std::string& path) {
-  Json json = Json::parse(read_file(path), nullptr, false);
+  Json json = parse_json(path, read_file(path));
   if (!json.is_object()) throw Error(ErrorCode::format, {path}, "no JSON object", "a JSON object");
   return json;
 }
@@ -47,9 +45,17 @@ void add_special_tokens(WordPieceOptions& options, const std::string& path, cons
       throw Error(ErrorCode::unsupported, {path}, "added token '" + content + "' with normalized or single_word",
                   "added tokens that are matched in the raw text");
     }
-    const auto id = token["id"].get<std::int32_t>();
-    options.vocabulary.emplace(content, id);
-    options.special_tokens.add(content, id);
+    const auto id = token["id"].get<std::int64_t>();
+    if (id < 0 || id > INT32_MAX) {
+      throw Error(ErrorCode::format, {path}, "id " + std::to_string(id) + " of added token '" + content + "'",
+                  "a whole number that fits into 32 bits");
+    }
+    const auto known = options.vocabulary.emplace(content, static_cast<std::int32_t>(id)).first->second;
+    if (known != id) {
+      throw Error(ErrorCode::format, {path}, "added token '" + content + "' with id " + std::to_string(id),
+                  std::to_string(known) + " as in the vocabulary");
+    }
+    options.special_tokens.add(content, known);
   }
 }
 
@@ -109,10 +115,43 @@ WordPieceOptions from_tokenizer_json(const std::string& path) {
   return options;
 }
 
-WordPieceOptions from_vocabulary_text(const ModelDirectory& directory) {
+/// What BertTokenizer builds from tokenizer_config.json; to it the normalizer written in tokenizer.json does not count.
+void apply_settings(WordPieceOptions& options, const std::string& path, const Json& config) {
+  BertNormalization& steps = options.normalization;
+  steps.clean_text = true;
+  steps.lowercase = config.value("do_lower_case", true);
+  steps.handle_chinese_chars = config.value("tokenize_chinese_chars", true);
+  const bool says = config.contains("strip_accents") && config["strip_accents"].is_boolean();
+  steps.strip_accents = says ? config["strip_accents"].get<bool>() : steps.lowercase;
+  options.longest_word = 100;
+  std::string mask = "[MASK]";
+  const std::pair<const char*, std::string*> targets[] = {{"unk_token", &options.unknown_token},
+                                                          {"sep_token", &options.end_token},
+                                                          {"pad_token", &options.padding_token},
+                                                          {"cls_token", &options.start_token},
+                                                          {"mask_token", &mask}};
+  for (const auto& [name, target] : targets) {
+    if (config.contains(name)) *target = token_text(config[name], *target);
+  }
+  if (config.contains("added_tokens_decoder")) {
+    Json added = Json::array();
+    for (const auto& [id, token] : config["added_tokens_decoder"].items()) {
+      added.push_back(token);
+      const bool digits = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
+      if (digits && token.is_object()) added.back()["id"] = std::stoi(id);
+    }
+    add_special_tokens(options, path, added);
+  }
+  for (const auto& [name, target] : targets) {
+    const auto found = options.vocabulary.find(*target);
+    if (found != options.vocabulary.end()) options.special_tokens.add(*target, found->second);
+  }
+}
+
+WordPieceOptions from_vocabulary_text(const std::string& path) {
   WordPieceOptions options;
-  options.source = directory.file("vocab.txt");
-  const std::string content = read_file(options.source);
+  options.source = path;
+  const std::string content = read_file(path);
   std::int32_t id = 0;
   for (std::size_t begin = 0; begin < content.size(); ++id) {
     std::size_t end = content.find('\n', begin);
@@ -121,49 +160,49 @@ WordPieceOptions from_vocabulary_text(const ModelDirectory& directory) {
     options.vocabulary.insert_or_assign(content.substr(begin, length), id);  // a repeated piece keeps its last id
     begin = end + 1;
   }
-  if (options.vocabulary.empty()) throw Error(ErrorCode::format, {options.source}, "an empty file", "a piece a line");
-  Json config = Json::object();
-  if (directory.has_file("tokenizer_config.json")) config = read_object(directory.file("tokenizer_config.json"));
-  BertNormalization& steps = options.normalization;
-  steps.lowercase = config.value("do_lower_case", true);
-  steps.handle_chinese_chars = config.value("tokenize_chinese_chars", true);
-  const bool says = config.contains("strip_accents") && config["strip_accents"].is_boolean();
-  steps.strip_accents = says ? config["strip_accents"].get<bool>() : steps.lowercase;
-  std::string* targets[] = {&options.unknown_token, &options.end_token, &options.padding_token, &options.start_token};
-  for (std::size_t i = 0; i < std::size(targets); ++i) {
-    if (config.contains(special_names[i])) *targets[i] = token_text(config[special_names[i]], *targets[i]);
+  if (options.vocabulary.empty()) throw Error(ErrorCode::format, {path}, "an empty file", "a piece a line");
+  return options;
+}
+
+/// Whether transformers gives this class's settings precedence over tokenizer.json.
+bool settings_rule(const std::string& path, const Json& config) {
+  const std::string name = config.contains("tokenizer_class") ? token_text(config["tokenizer_class"], "") : "";
+  if (name.empty() || name == "BertTokenizer" || name == "BertTokenizerFast") return true;
+  if (name == "PreTrainedTokenizerFast" || name == "TokenizersBackend") return false;
+  throw Error(ErrorCode::unsupported, {path}, "tokenizer_class '" + name + "'",
+              "BertTokenizer, BertTokenizerFast or PreTrainedTokenizerFast");
+}
+
+WordPieceOptions read_options(const ModelDirectory& directory) {
+  const std::string settings = directory.file("tokenizer_config.json");
+  const Json config = directory.has_file("tokenizer_config.json") ? read_object(settings) : Json::object();
+  const bool bert = settings_rule(settings, config);
+  if (directory.has_file("tokenizer.json")) {
+    WordPieceOptions options = from_tokenizer_json(directory.file("tokenizer.json"));
+    if (bert) apply_settings(options, settings, config);
+    return options;
   }
-  std::string mask = "[MASK]";
-  if (config.contains("mask_token")) mask = token_text(config["mask_token"], mask);
-  for (const std::string& token :
-       {options.unknown_token, options.end_token, options.padding_token, options.start_token, mask}) {
-    const auto found = options.vocabulary.find(token);
-    if (found != options.vocabulary.end()) options.special_tokens.add(token, found->second);
+  if (!directory.has_file("vocab.txt")) {
+    throw Error(ErrorCode::not_found, {directory.path()}, "neither tokenizer.json nor vocab.txt", "one of them");
   }
+  if (directory.has_file("added_tokens.json") && !read_object(directory.file("added_tokens.json")).empty()) {
+    throw Error(ErrorCode::unsupported, {directory.file("added_tokens.json")}, "added tokens beside a vocab.txt",
+                "a tokenizer.json that has them");
+  }
+  WordPieceOptions options = from_vocabulary_text(directory.file("vocab.txt"));
+  apply_settings(options, settings, config);
   return options;
 }
 
 }  // namespace
 
 std::shared_ptr<const Tokenizer> open_word_piece(const ModelDirectory& directory) {
-  const std::string json = directory.file("tokenizer.json");
-  if (directory.has_file("tokenizer.json")) {
-    try {
-      return std::make_shared<WordPiece>(from_tokenizer_json(json));
-    } catch (const Json::exception& error) {  // a value of another type than the format demands
-      throw Error(ErrorCode::format, {json}, std::string("'") + error.what() + "'",
-                  "a tokenizer of the fast BERT kind");
-    }
+  try {
+    return std::make_shared<WordPiece>(read_options(directory));
+  } catch (const Json::exception& error) {  // a value of another type than the format demands
+    throw Error(ErrorCode::format, {directory.path() + ": tokenizer.json, tokenizer_config.json"},
+                std::string("'") + error.what() + "'", "the settings of a BERT tokenizer");
   }
-  if (directory.has_file("vocab.txt")) {
-    try {
-      return std::make_shared<WordPiece>(from_vocabulary_text(directory));
-    } catch (const Json::exception& error) {
-      throw Error(ErrorCode::format, {directory.file("tokenizer_config.json")}, std::string("'") + error.what() + "'",
-                  "settings of a BERT tokenizer");
-    }
-  }
-  throw Error(ErrorCode::not_found, {directory.path()}, "neither tokenizer.json nor vocab.txt", "one of them");
 }
 
 }  // namespace promptcache::text

@@ -68,6 +68,54 @@ TEST_CASE("the new form of the pooling configuration") {
   copy.require_refused(ErrorCode::unsupported, {"lasttoken", "mean"});
 }
 
+TEST_CASE("the layout that sentence-transformers 6 writes") {
+  const Copy copy("tiny_bert");
+  copy.write("modules.json", R"([
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling",
+     "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"},
+    {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.base.modules.normalize.Normalize"}])");
+  copy.write("1_Pooling/config.json", R"({"embedding_dimension": 32, "pooling_mode": "cls", "include_prompt": true})");
+  copy.write("sentence_bert_config.json", R"({"transformer_task": "feature-extraction", "modality_config":
+    {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings"})");
+  copy.change("tokenizer_config.json", "model_max_length", 40);  // where the limit stands now
+  const ModelDirectory model = ModelDirectory::open(copy.path());
+  CHECK(model.pooling() == Pooling::cls);
+  CHECK(model.normalizes());
+  CHECK(model.max_tokens() == 40);
+  CHECK(model.prefix() == "query: ");
+  copy.change("sentence_bert_config.json", "transformer_task", "fill-mask");
+  copy.require_refused(ErrorCode::unsupported, {"sentence_bert_config.json", "fill-mask"});
+}
+
+TEST_CASE("values of another type than the format demands are refused, not followed") {
+  const Copy copy("tiny_bert");
+  const auto refused = [&](const std::string& name, const std::string& text) {
+    const std::string before = read_file(copy.file(name));
+    copy.write(name, text);
+    INFO(name << " " << text.substr(0, 100));
+    CHECK_THROWS_AS(ModelDirectory::open(copy.path()), Error);
+    copy.write(name, before);
+  };
+  std::string deep(200'000, '[');
+  for (const char* name : {"config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json",
+                           "config_sentence_transformers.json", "tokenizer_config.json"}) {
+    for (const std::string& text : {std::string(), std::string("1"), std::string("\"a\""), std::string("\xff"), deep,
+                                    "{\"type\":" + deep, std::string("{")}) {
+      refused(name, text);
+    }
+  }
+  refused("modules.json", R"([{"type": 1}])");
+  refused("modules.json", R"([{"type": "x.Transformer", "path": 7}, {"type": "x.Pooling", "path": 7}])");
+  refused("1_Pooling/config.json", R"({"pooling_mode": ["mean", "cls"]})");
+  refused("config_sentence_transformers.json", R"({"prompts": "query: "})");
+  refused("config_sentence_transformers.json", R"({"prompts": {"query": 1}})");
+  refused("config_sentence_transformers.json", R"({"prompts": {}, "default_prompt_name": "query"})");
+  refused("sentence_bert_config.json", R"({"max_seq_length": -1})");
+  refused("sentence_bert_config.json", R"({"max_seq_length": 2})");
+}
+
 TEST_CASE("lambda and c come from promptcache.json, both or none") {
   const Copy copy("tiny_bert");
   copy.write("promptcache.json", R"({"lambda": 0.05, "c": 12.5})");
@@ -84,6 +132,8 @@ TEST_CASE("what is not supported is named") {
   const std::string config = read_file(copy.file("config.json"));
   copy.change("config.json", "model_type", "mpnet");
   copy.require_refused(ErrorCode::unsupported, {"config.json", "mpnet", "bert"});
+  copy.change("config.json", "model_type", "roberta");
+  copy.require_refused(ErrorCode::unsupported, {"'roberta'", "xlm-roberta"});
   copy.write("config.json", config);
   copy.change("config.json", "position_embedding_type", "relative_key");
   copy.require_refused(ErrorCode::unsupported, {"relative_key"});

@@ -83,6 +83,7 @@ TEST_CASE("a damaged file is refused when it is opened") {
   require_refused(file_of("not json", ""), {"JSON"});
   require_refused(file_of("[1]", ""), {"JSON"});
   require_refused(file_of(R"({"t":1})", ""), {"'t'", "dtype"});
+  require_refused(file_of("{\"t\":" + std::string(300'000, '['), ""), {"nested"});
   require_refused(file_of(entry("F33", "[1]", "[0,4]"), four), {"F33"}, ErrorCode::unsupported);
   require_refused(file_of(entry("F32", "[-1]", "[0,4]"), four), {"-1"});
   require_refused(file_of(entry("F32", "[4611686018427387904, 16]", "[0,4]"), four), {"fits into memory"});

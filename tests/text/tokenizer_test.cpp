@@ -3,11 +3,14 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "golden.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "support.hpp"
+#include "text/bert_normalizer.hpp"
+#include "text/utf8.hpp"
 
 namespace {
 
@@ -57,9 +60,16 @@ std::shared_ptr<const Tokenizer> open(const std::string& directory) {
   return open_tokenizer(ModelDirectory::open(directory));
 }
 
-/// A copy of tiny_bert that a test may damage.
-void copy_tiny_bert(const test::TemporaryDirectory& target) {
-  std::filesystem::copy(test::data_file("tiny_bert"), target.path(), std::filesystem::copy_options::recursive);
+/// A copy that a test may damage.
+void copy_model(const std::string& source, const test::TemporaryDirectory& target) {
+  std::filesystem::copy(source, target.path(), std::filesystem::copy_options::recursive);
+}
+void copy_tiny_bert(const test::TemporaryDirectory& target) { copy_model(test::data_file("tiny_bert"), target); }
+
+void change(const std::string& path, const std::string& key, const nlohmann::json& value) {
+  nlohmann::json json = nlohmann::json::parse(read_file(path));
+  json[key] = value;
+  std::ofstream(path) << json.dump();
 }
 
 }  // namespace
@@ -72,23 +82,132 @@ TEST_CASE("WordPiece gives the ids of the fast tokenizer for MiniLM's vocabulary
 TEST_CASE("WordPiece gives the ids of the fast tokenizer with the case and accents kept") {
   PROMPTCACHE_REQUIRE_MINILM();
   const test::TemporaryDirectory copy;
-  std::filesystem::copy(test::minilm_directory(), copy.path(), std::filesystem::copy_options::recursive);
-  nlohmann::json json = nlohmann::json::parse(read_file(copy.file("tokenizer.json")));
-  json["normalizer"]["lowercase"] = false;
-  copy.write("tokenizer.json", json.dump());
+  copy_model(test::minilm_directory(), copy);
+  change(copy.file("tokenizer_config.json"), "do_lower_case", false);
   require_golden_ids(*open(copy.path()), "tokenizer_minilm_cased.json.gz");
+}
+
+TEST_CASE("WordPiece gives the ids of the fast tokenizer for a vocabulary of our own") {
+  require_golden_ids(*open(test::data_file("tiny_bert")), "tokenizer_tiny_bert.json.gz");
+  const test::TemporaryDirectory cased;
+  copy_model(test::data_file("tiny_bert"), cased);
+  change(cased.file("tokenizer_config.json"), "do_lower_case", false);
+  require_golden_ids(*open(cased.path()), "tokenizer_tiny_bert_cased.json.gz");
 }
 
 TEST_CASE("vocab.txt and tokenizer.json of one model give the same ids") {
   PROMPTCACHE_REQUIRE_MINILM();
   const test::TemporaryDirectory copy;
-  std::filesystem::copy(test::minilm_directory(), copy.path(), std::filesystem::copy_options::recursive);
+  copy_model(test::minilm_directory(), copy);
   std::filesystem::remove(copy.file("tokenizer.json"));
   require_golden_ids(*open(copy.path()), "tokenizer_minilm.json.gz");
 }
 
-TEST_CASE("SentencePiece gives the ids of sentencepiece, shifted, for a tiny XLM-RoBERTa") {
+TEST_CASE("tokenizer_config.json rules over tokenizer.json for BertTokenizer, not for the generic fast class") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const test::TemporaryDirectory copy;
+  copy_model(test::minilm_directory(), copy);
+  nlohmann::json json = nlohmann::json::parse(read_file(copy.file("tokenizer.json")));
+  json["normalizer"]["lowercase"] = false;
+  copy.write("tokenizer.json", json.dump());
+  const std::vector<std::int32_t> lower = {101, 7592, 7592, 102};  // "hello" twice
+  const std::vector<std::int32_t> kept = {101, 7592, 100, 102};
+  CHECK(open(copy.path())->encode("hello HELLO", no_limit).ids == lower);
+  change(copy.file("tokenizer_config.json"), "tokenizer_class", "PreTrainedTokenizerFast");
+  CHECK(open(copy.path())->encode("hello HELLO", no_limit).ids == kept);
+  change(copy.file("tokenizer_config.json"), "tokenizer_class", "BertJapaneseTokenizer");
+  test::require_error(ErrorCode::unsupported, {"BertJapaneseTokenizer"}, [&] { open(copy.path()); });
+}
+
+TEST_CASE("added tokens are found in the raw text; kinds that are not supported are named") {
+  const test::TemporaryDirectory copy;
+  copy_model(test::data_file("tiny_bert"), copy);
+  change(copy.file("config.json"), "vocab_size", 228);
+  const auto add = [&](const nlohmann::json& token) {
+    change(copy.file("tokenizer_config.json"), "added_tokens_decoder", {{"227", token}});
+  };
+  add({{"content", "<New>"}, {"normalized", false}, {"lstrip", true}, {"rstrip", true}});
+  const auto tokenizer = open(copy.path());
+  const auto how = tokenizer->encode("how", no_limit).ids.at(1);
+  CHECK(tokenizer->encode("how <New>how", no_limit).ids == std::vector<std::int32_t>{2, how, 227, how, 3});
+  CHECK(tokenizer->vocabulary_size() == 228);
+  add({{"content", "<New>"}, {"normalized", true}});
+  test::require_error(ErrorCode::unsupported, {"<New>", "normalized"}, [&] { open(copy.path()); });
+  add({{"content", "<New>"}, {"single_word", true}});
+  test::require_error(ErrorCode::unsupported, {"<New>", "single_word"}, [&] { open(copy.path()); });
+  add({{"content", "how"}});
+  test::require_error(ErrorCode::format, {"'how'", "227"}, [&] { open(copy.path()); });
+  add("text");
+  test::require_error(ErrorCode::format, {"added token"}, [&] { open(copy.path()); });
+}
+
+TEST_CASE("a text of one endless word costs time in proportion to its length") {
+  // tokenizer.json may raise the limit of 100 characters a word; a search from the word's end would never come back.
+  PROMPTCACHE_REQUIRE_MINILM();
+  const test::TemporaryDirectory copy;
+  copy_model(test::minilm_directory(), copy);
+  nlohmann::json json = nlohmann::json::parse(read_file(copy.file("tokenizer.json")));
+  json["model"]["max_input_chars_per_word"] = 10'000'000;
+  copy.write("tokenizer.json", json.dump());
+  change(copy.file("tokenizer_config.json"), "tokenizer_class", "PreTrainedTokenizerFast");
+  const Encoding encoding = open(copy.path())->encode(std::string(2'000'000, 'q'), 16);
+  CHECK(encoding.full_length > 100'000);
+  CHECK(encoding.unknown_tokens == 0);
+  CHECK(open(test::minilm_directory())->encode(std::string(2'000'000, 'q'), 16).full_length == 3);
+}
+
+TEST_CASE("SentencePiece gives the ids of the fast tokenizer for a tiny XLM-RoBERTa") {
+  // For the few texts listed there the fast tokenizer has its own way, and the ids are those of sentencepiece.
+  CHECK(test::golden_json("tokenizer_tiny_xlmr.json.gz").at("from_sentencepiece").size() < 30);
   require_golden_ids(*open(test::data_file("tiny_xlmr")), "tokenizer_tiny_xlmr.json.gz");
+}
+
+TEST_CASE("an XLM-RoBERTa directory with nothing but tokenizer.json gives the same ids") {
+  const test::TemporaryDirectory copy;
+  copy_model(test::data_file("tiny_xlmr"), copy);
+  std::filesystem::remove(copy.file("sentencepiece.bpe.model"));
+  const nlohmann::json tokenizer = test::golden_json("tiny_xlmr_tokenizer.json.gz");
+  copy.write("tokenizer.json", tokenizer.dump());
+  require_golden_ids(*open(copy.path()), "tokenizer_tiny_xlmr.json.gz");
+
+  const auto refused = [&](ErrorCode code, const char* place, const nlohmann::json& value, const std::string& named) {
+    nlohmann::json changed = tokenizer;
+    changed[nlohmann::json::json_pointer(place)] = value;
+    copy.write("tokenizer.json", changed.dump());
+    test::require_error(code, {"tokenizer.json", named}, [&] { open(copy.path()); });
+  };
+  refused(ErrorCode::unsupported, "/model/type", "BPE", "BPE");
+  refused(ErrorCode::unsupported, "/normalizer/type", "NFKC", "NFKC");
+  refused(ErrorCode::unsupported, "/pre_tokenizer", {{"type", "Metaspace"}}, "Metaspace");
+  refused(ErrorCode::unsupported, "/model/vocab/1/0", "<s>", "order");
+  refused(ErrorCode::format, "/model/vocab/7", "text", "piece 7");
+  refused(ErrorCode::unsupported, "/added_tokens/0/content", "<new>", "<new>");
+  refused(ErrorCode::format, "/normalizer/precompiled_charsmap", "!", "base64");
+  refused(ErrorCode::format, "/normalizer/precompiled_charsmap", "BAAAAP///38AAA==", "character map");
+}
+
+TEST_CASE("every code point is cleaned, lower-cased, stripped and split as the fast tokenizer does it") {
+  const nlohmann::json golden = nlohmann::json::parse(read_file(test::data_file("unicode_blocks.json")));
+  for (const bool lower : {true, false}) {
+    const nlohmann::json& blocks = golden.at(lower ? "lower" : "cased");
+    REQUIRE(blocks.size() == 272);
+    for (char32_t begin = 0; begin < 0x110000; begin += 4096) {
+      std::string lines;
+      for (char32_t c = begin; c < begin + 4096; ++c) {
+        if (c >= 0xD800 && c < 0xE000) continue;
+        if (c != begin) lines += '\n';
+        const std::u32string text = text::normalize_bert({U'A', c, U'b', 0x302E, c, 0x1B44, U' '},
+                                                         {.strip_accents = lower, .lowercase = lower});
+        bool first = true;
+        for (std::u32string_view word : text::split_bert(text)) {
+          if (!std::exchange(first, false)) lines += ' ';
+          for (char32_t part : word) text::append_utf8(lines, part);
+        }
+      }
+      INFO("block " << begin / 4096 << (lower ? " lower-cased" : " with the case kept"));
+      CHECK(sha256(lines).hex().substr(0, 16) == blocks[begin / 4096]);
+    }
+  }
 }
 
 TEST_CASE("the public WordPiece vectors give the expected ids") {
@@ -173,5 +292,5 @@ TEST_CASE("broken tokenizer files are named") {
   xlmr.write("sentencepiece.bpe.model", pieces.substr(0, pieces.size() / 2));
   test::require_error(ErrorCode::format, {"sentencepiece.bpe.model"}, [&] { open(xlmr.path()); });
   std::filesystem::remove(xlmr.file("sentencepiece.bpe.model"));
-  test::require_error(ErrorCode::not_found, {"sentencepiece.bpe.model"}, [&] { open(xlmr.path()); });
+  test::require_error(ErrorCode::not_found, {"sentencepiece.bpe.model", "tokenizer.json"}, [&] { open(xlmr.path()); });
 }
