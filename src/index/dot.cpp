@@ -12,21 +12,29 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-void dot_rows(const float* query, const float* rows, std::size_t count, std::size_t width, float* out) {
+float dot(const float* a, const float* b, std::size_t width) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
-  for (std::size_t row = 0; row < count; ++row, rows += width) {
-    auto first = hn::Zero(d);  // two sums, so that one addition need not wait for the other
-    auto second = hn::Zero(d);
-    std::size_t i = 0;
-    for (; i + 2 * lanes <= width; i += 2 * lanes) {
-      first = hn::MulAdd(hn::LoadU(d, query + i), hn::LoadU(d, rows + i), first);
-      second = hn::MulAdd(hn::LoadU(d, query + i + lanes), hn::LoadU(d, rows + i + lanes), second);
-    }
-    float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(first, second)));
-    for (; i < width; ++i) sum += query[i] * rows[i];
-    out[row] = sum;
+  // Four sums, so that an addition need not wait for the one before it.
+  auto s0 = hn::Zero(d);
+  auto s1 = hn::Zero(d);
+  auto s2 = hn::Zero(d);
+  auto s3 = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + 4 * lanes <= width; i += 4 * lanes) {
+    s0 = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s0);
+    s1 = hn::MulAdd(hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes), s1);
+    s2 = hn::MulAdd(hn::LoadU(d, a + i + 2 * lanes), hn::LoadU(d, b + i + 2 * lanes), s2);
+    s3 = hn::MulAdd(hn::LoadU(d, a + i + 3 * lanes), hn::LoadU(d, b + i + 3 * lanes), s3);
   }
+  for (; i + lanes <= width; i += lanes) s0 = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s0);
+  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+  for (; i < width; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+void dot_rows(const float* query, const float* rows, std::size_t count, std::size_t width, float* out) {
+  for (std::size_t row = 0; row < count; ++row) out[row] = dot(query, rows + row * width, width);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -39,10 +47,17 @@ HWY_AFTER_NAMESPACE();
 
 namespace promptcache::index {
 
+HWY_EXPORT(dot);
 HWY_EXPORT(dot_rows);
 
-void dot_rows(const float* query, const float* rows, std::size_t count, std::size_t width, float* out) {
+DotFunction active_dot() {
   active_isa();  // applies PROMPTCACHE_ISA before the first dispatch
+  HWY_DYNAMIC_DISPATCH(dot)(nullptr, nullptr, 0);  // the first call of all chooses the target
+  return &HWY_DYNAMIC_DISPATCH(dot);
+}
+
+void dot_rows(const float* query, const float* rows, std::size_t count, std::size_t width, float* out) {
+  active_isa();
   HWY_DYNAMIC_DISPATCH(dot_rows)(query, rows, count, width, out);
 }
 

@@ -1,34 +1,14 @@
 #include "promptcache/index/flat_index.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <mutex>
 #include <string>
 
+#include "index/candidates.hpp"
 #include "index/dot.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
-namespace {
-
-void check_vector(std::span<const float> vector, std::size_t dimension) {
-  if (vector.size() != dimension) {
-    throw Error(ErrorCode::usage, {"vector"}, std::to_string(vector.size()) + " values",
-                std::to_string(dimension) + ", the index's dimension");
-  }
-  for (std::size_t i = 0; i < vector.size(); ++i) {
-    if (!std::isfinite(vector[i])) {
-      throw Error(ErrorCode::numeric, {"value " + std::to_string(i)}, std::to_string(vector[i]), "a finite number");
-    }
-  }
-}
-
-bool better(const Candidate& a, const Candidate& b) {
-  return a.similarity > b.similarity || (a.similarity == b.similarity && a.id < b.id);
-}
-
-}  // namespace
-
 FlatIndex::FlatIndex(std::size_t dimension) : dimension_(dimension) {
   if (dimension == 0) throw Error(ErrorCode::usage, {"dimension"}, "0", "at least 1");
 }
@@ -39,7 +19,7 @@ std::size_t FlatIndex::size() const {
 }
 
 void FlatIndex::add(EntryId id, std::span<const float> vector) {
-  check_vector(vector, dimension_);
+  index::check_vector(vector, dimension_);
   const std::unique_lock lock(mutex_);
   const auto [place, fresh] = place_of_.try_emplace(id, ids_.size());
   if (fresh) {
@@ -68,8 +48,21 @@ bool FlatIndex::remove(EntryId id) {
   return true;
 }
 
+std::vector<EntryId> FlatIndex::ids() const {
+  const std::shared_lock lock(mutex_);
+  return ids_;
+}
+
+bool FlatIndex::read(EntryId id, std::span<float> out) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = place_of_.find(id);
+  if (found == place_of_.end()) return false;
+  std::copy_n(rows_.begin() + static_cast<std::ptrdiff_t>(found->second * dimension_), dimension_, out.begin());
+  return true;
+}
+
 std::vector<Candidate> FlatIndex::search(std::span<const float> vector, std::size_t k) const {
-  check_vector(vector, dimension_);
+  index::check_vector(vector, dimension_);
   const std::shared_lock lock(mutex_);
   k = std::min(k, ids_.size());
   std::vector<Candidate> best;  // a heap with the worst of the best on top
@@ -82,16 +75,16 @@ std::vector<Candidate> FlatIndex::search(std::span<const float> vector, std::siz
     index::dot_rows(vector.data(), rows_.data() + begin * dimension_, count, dimension_, similarities);
     for (std::size_t i = 0; i < count; ++i) {
       const Candidate candidate{ids_[begin + i], similarities[i]};
-      if (best.size() == k && !better(candidate, best.front())) continue;
+      if (best.size() == k && !index::better(candidate, best.front())) continue;
       best.push_back(candidate);
-      std::push_heap(best.begin(), best.end(), better);
+      std::push_heap(best.begin(), best.end(), index::better);
       if (best.size() > k) {
-        std::pop_heap(best.begin(), best.end(), better);
+        std::pop_heap(best.begin(), best.end(), index::better);
         best.pop_back();
       }
     }
   }
-  std::sort_heap(best.begin(), best.end(), better);
+  std::sort_heap(best.begin(), best.end(), index::better);
   return best;
 }
 

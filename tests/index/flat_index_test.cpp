@@ -2,30 +2,19 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <map>
 #include <random>
 #include <thread>
 
 #include "index/dot.hpp"
+#include "index/vectors.hpp"
 #include "promptcache/base/isa.hpp"
 #include "support.hpp"
 
 namespace {
 
 using namespace promptcache;
-
-std::vector<float> unit_vector(std::size_t width, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  std::vector<float> vector(width);
-  float square = 0;
-  for (float& value : vector) {
-    value = normal(random);
-    square += value * value;
-  }
-  for (float& value : vector) value /= std::sqrt(square);
-  return vector;
-}
+using test::unit_vector;
 
 }  // namespace
 

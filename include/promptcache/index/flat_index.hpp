@@ -1,9 +1,9 @@
 #pragma once
 
-#include <shared_mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "promptcache/base/fair_shared_mutex.hpp"
 #include "promptcache/index/similarity_index.hpp"
 
 namespace promptcache {
@@ -22,9 +22,12 @@ class FlatIndex : public SimilarityIndex {
   bool remove(EntryId id) override;
   std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const override;
 
+  std::vector<EntryId> ids() const;                       ///< in no particular order
+  bool read(EntryId id, std::span<float> out) const;  ///< copies a vector out; false when the entry is not there
+
  private:
   std::size_t dimension_;
-  mutable std::shared_mutex mutex_;
+  mutable FairSharedMutex mutex_;
   std::vector<float> rows_;  // [size, dimension], without holes: the last row fills a removed one's place
   std::vector<EntryId> ids_;
   std::unordered_map<EntryId, std::size_t> place_of_;
