@@ -62,9 +62,6 @@ std::string TemporaryDirectory::write(const std::string& name, const std::string
 
 }  // namespace test
 
-// hnswlib locks two nodes at a time, in any order; one graph has one adder at a time here, so nothing can deadlock.
-extern "C" const char* __tsan_default_suppressions() { return "deadlock:promptcache_hnswlib\n"; }
-
 int main(int argc, char** argv) {
   const int result = Catch::Session().run(argc, argv);
   return result == 0 && test::skipped_cases > 0 ? 77 : result;

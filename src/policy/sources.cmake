@@ -1,1 +1,1 @@
-set(promptcache_sources)
+set(promptcache_sources cache_policy.cpp calibrated_policy.cpp threshold_policy.cpp)

@@ -1,1 +1,1 @@
-set(promptcache_sources)
+set(promptcache_sources memory_store.cpp)

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "promptcache/index/similarity_index.hpp"  // EntryId
+
+namespace promptcache {
+
+/// What is known about the best candidate when it is decided whether its response is served. A record from which a
+/// decision can be replayed.
+struct Evidence {
+  EntryId entry = 0;
+  double similarity = 0;                  ///< cosine of the prompt and the candidate's prompt
+  std::optional<double> next_similarity;  ///< of the second-best candidate, when there is one
+};
+
+/// Why a response was served, or not.
+enum class Reason : std::uint8_t {
+  exact_match,      ///< served: the same prompt in the same scope
+  similar,          ///< served: the policy took the candidate
+  not_similar,      ///< the policy refused the best candidate
+  no_candidate,     ///< nothing is stored in this scope
+  truncated,        ///< the prompt is longer than the encoder's window, so its vector does not speak for all of it
+  unrepresented,    ///< the prompt is empty or nothing but unknown tokens to the encoder
+  embedder_failed,  ///< the embedder threw, or returned a vector of another length or with NaN
+  index_failed,
+  policy_failed,
+  store_failed,
+  in_flight,  ///< another request computes this very response, or has failed to
+};
+
+/// Name of a reason as it appears in logs, for example "exact_match".
+const char* to_string(Reason reason) noexcept;
+
+/// Names one lookup of one cache, for `Cache::report`.
+using DecisionId = std::uint64_t;
+
+/// How long the parts of a lookup took; zero for those that did not run.
+struct Timings {
+  std::chrono::nanoseconds exact{0};   ///< digest and exact tier
+  std::chrono::nanoseconds embed{0};   ///< embedder
+  std::chrono::nanoseconds search{0};  ///< index of the scope
+  std::chrono::nanoseconds decide{0};  ///< policy
+};
+
+/// The outcome of a lookup with the evidence for it. A policy fills the middle part, the cache the rest.
+struct Decision {
+  DecisionId id = 0;
+  EntryId entry = 0;  ///< the candidate, served or not; 0: none
+
+  bool serve = false;
+  double similarity = 0;              ///< of the candidate; 1 for an exact match
+  std::optional<double> threshold;    ///< served were similarities strictly above it
+  std::optional<double> probability;  ///< point estimate of P(the candidate's response serves this prompt)
+  std::optional<double> bound;        ///< proven upper bound of the rate of wrong hits; empty where nothing is proven
+  Reason reason = Reason::no_candidate;
+
+  Timings timings;
+};
+
+/// Decides whether a candidate's response is served. `decide` is pure: the same evidence gives the same decision until
+/// `observe` is called. Both are safe from many threads.
+class CachePolicy {
+ public:
+  virtual ~CachePolicy() = default;
+
+  /// Fills `serve`, `similarity`, `threshold`, `probability`, `bound` and `reason` (similar or not_similar).
+  virtual Decision decide(const Evidence& evidence) const = 0;
+
+  /// Tells whether a served response was right. A policy that does not learn ignores it.
+  virtual void observe(const Evidence& evidence, bool was_correct) {
+    static_cast<void>(evidence);
+    static_cast<void>(was_correct);
+  }
+
+  /// One line for logs: the kind of policy and its parameters.
+  virtual std::string describe() const = 0;
+};
+
+}  // namespace promptcache
