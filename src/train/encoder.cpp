@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "train/operations.hpp"
+
 namespace promptcache::train {
 namespace {
 
@@ -22,6 +24,7 @@ TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, con
   std::vector<std::int64_t> slots;
   std::vector<float> mask(sequences.size() * longest, -1e30F);
   for (std::size_t text = 0; text < sequences.size(); ++text) {
+    batch.lengths.push_back(static_cast<std::int64_t>(sequences[text]->size()));
     for (std::size_t i = 0; i < sequences[text]->size(); ++i) {
       ids.push_back((*sequences[text])[i]);
       positions.push_back(static_cast<std::int64_t>(i + config.position_offset));
@@ -58,12 +61,34 @@ torch::Tensor Encoder::layer_norm(const torch::Tensor& x, std::size_t at) const 
                            static_cast<double>(config_.layer_norm_eps));
 }
 
-torch::Tensor Encoder::dropout(const torch::Tensor& x, float rate, bool training) const {
-  return training && rate > 0 ? torch::dropout(x, static_cast<double>(rate), true) : x;
-}
+/// What one forward pass carries along. Each dropout has a mask of its own.
+struct Encoder::Pass {
+  const ForwardOptions& options;
+  bool own_kernels;
+  std::uint64_t state = options.seed;
 
-torch::Tensor Encoder::layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, bool training) const {
+  std::uint64_t next_seed() {  // splitmix64: neighbouring seeds give unrelated sequences
+    std::uint64_t z = (state += 0x9E3779B97F4A7C15ULL);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+  }
+
+  torch::Tensor dropout(const torch::Tensor& x, float rate) {
+    if (!options.training || rate <= 0) return x;
+    return own_kernels ? seeded_dropout(x, static_cast<double>(rate), next_seed())
+                       : torch::dropout(x, static_cast<double>(rate), true);
+  }
+};
+
+torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch,
+                                 Pass& pass) const {
   const auto heads = static_cast<std::int64_t>(config_.heads);
+  if (pass.own_kernels) {
+    const double rate = pass.options.training ? static_cast<double>(config_.attention_dropout) : 0;
+    return packed_attention(linear(x, first), linear(x, first + 2), linear(x, first + 4), batch.lengths, heads, rate,
+                            pass.next_seed());
+  }
   const auto width = static_cast<std::int64_t>(config_.hidden_size);
   const auto head = static_cast<std::int64_t>(config_.head_size());
   const bool padded = x.size(0) != batch.texts * batch.longest;
@@ -78,27 +103,32 @@ torch::Tensor Encoder::layer(const torch::Tensor& x, std::size_t first, const To
   const torch::Tensor value = to_grid(linear(x, first + 4));
   torch::Tensor scores = torch::matmul(query * (1 / std::sqrt(static_cast<double>(head))), key.transpose(2, 3));
   if (padded) scores = scores + batch.mask;
-  const torch::Tensor shares = dropout(torch::softmax(scores, -1), config_.attention_dropout, training);
-  torch::Tensor context = torch::matmul(shares, value).transpose(1, 2).reshape({batch.texts * batch.longest, width});
-  if (padded) context = context.index_select(0, batch.slots);
+  const torch::Tensor shares = pass.dropout(torch::softmax(scores, -1), config_.attention_dropout);
+  const torch::Tensor context = torch::matmul(shares, value).transpose(1, 2).reshape({-1, width});
+  return padded ? context.index_select(0, batch.slots) : context;
+}
 
+torch::Tensor Encoder::layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const {
+  const torch::Tensor context = attention(x, first, batch, pass);
   const torch::Tensor attended =
-      layer_norm(x + dropout(linear(context, first + 6), config_.hidden_dropout, training), first + 8);
+      layer_norm(x + pass.dropout(linear(context, first + 6), config_.hidden_dropout), first + 8);
   torch::Tensor inner = linear(attended, first + 10);
   switch (config_.activation) {
     case Activation::gelu: inner = torch::gelu(inner); break;
     case Activation::gelu_tanh: inner = torch::gelu(inner, "tanh"); break;
     case Activation::relu: inner = torch::relu(inner); break;
   }
-  return layer_norm(attended + dropout(linear(inner, first + 12), config_.hidden_dropout, training), first + 14);
+  return layer_norm(attended + pass.dropout(linear(inner, first + 12), config_.hidden_dropout), first + 14);
 }
 
-torch::Tensor Encoder::forward(const TokenBatch& batch, bool training) const {
-  torch::Tensor x = torch::embedding(parameters_[0], batch.ids) + torch::embedding(parameters_[1], batch.positions) +
-                    parameters_[2].select(0, 0);
-  x = dropout(layer_norm(x, 3), config_.hidden_dropout, training);
+torch::Tensor Encoder::forward(const TokenBatch& batch, const ForwardOptions& options) const {
+  Pass pass{options, device().is_cpu() && !options.reference};
+  const torch::Tensor words =
+      options.word_rows.defined() ? options.word_rows : torch::embedding(parameters_[0], batch.ids);
+  torch::Tensor x = words + torch::embedding(parameters_[1], batch.positions) + parameters_[2].select(0, 0);
+  x = pass.dropout(layer_norm(x, 3), config_.hidden_dropout);
   for (std::size_t i = 0; i < config_.layers; ++i) {
-    x = layer(x, embedding_tensors + i * layer_tensors, batch, training);
+    x = layer(x, embedding_tensors + i * layer_tensors, batch, pass);
   }
   const torch::Tensor text_of_token = torch::floor_divide(batch.slots, batch.longest);
   torch::Tensor pooled;

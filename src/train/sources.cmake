@@ -1,1 +1,2 @@
-set(promptcache_sources adamw.cpp checkpoint.cpp dataset.cpp encoder.cpp losses.cpp trainer.cpp)
+set(promptcache_sources adamw.cpp checkpoint.cpp dataset.cpp encoder.cpp kernels.cpp losses.cpp operations.cpp
+    sharded_encoder.cpp trainer.cpp)

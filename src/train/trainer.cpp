@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@
 #include "promptcache/train/losses.hpp"
 #include "train/checkpoint.hpp"
 #include "train/dataset.hpp"
+#include "train/sharded_encoder.hpp"
 
 namespace promptcache::train {
 namespace {
@@ -114,7 +116,9 @@ class Run {
     checkpoint_path_ = prepare_output(options);
     at::set_num_threads(static_cast<int>(options.threads));
     at::globalContext().setFlushDenormal(true);
+    use_one_blas_thread();
     encoder_ = std::make_unique<Encoder>(directory_, load_encoder_weights(directory_), device_);
+    sharded_ = std::make_unique<ShardedEncoder>(*encoder_, options.threads);
     std::vector<torch::Tensor> parameters = encoder_->parameters();
     std::vector<bool> decays;
     for (const std::string& name : encoder_->names()) {
@@ -203,6 +207,10 @@ class Run {
                  {"epochs", options_.epochs},
                  {"batch_size", options_.batch_size},
                  {"learning_rate", options_.learning_rate},
+                 {"warm_up", options_.warm_up},
+                 {"weight_decay", options_.weight_decay},
+                 {"gradient_clip", options_.gradient_clip},
+                 {"patience", options_.patience},
                  {"max_tokens", max_tokens_},
                  {"seed", options_.seed}};
     return json.dump();
@@ -257,42 +265,48 @@ class Run {
     return options_.learning_rate * share;
   }
 
-  /// Vectors of the distinct texts of a batch, and where each pair's two stand among them.
-  torch::Tensor embed_items(const Dataset& data, const std::vector<std::size_t>& batch, bool training,
-                            torch::Tensor& first, torch::Tensor& second) const {
+  /// The distinct texts of a batch in order of length, and where each pair's two stand among them.
+  struct BatchTexts {
+    std::vector<const std::vector<std::int32_t>*> sequences;
+    torch::Tensor first, second;  // int64 [pairs]
+  };
+
+  BatchTexts texts_of(const std::vector<std::size_t>& batch) const {
     std::vector<std::size_t> texts;
     for (std::size_t item : batch) {
-      texts.push_back(data.items[item].first);
-      texts.push_back(data.items[item].second);
+      texts.push_back(train_.items[item].first);
+      texts.push_back(train_.items[item].second);
     }
-    std::sort(texts.begin(), texts.end());
-    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-    const auto place = [&](std::size_t text) {
-      return static_cast<std::int64_t>(std::lower_bound(texts.begin(), texts.end(), text) - texts.begin());
+    const auto shorter = [&](std::size_t a, std::size_t b) {
+      return std::pair(train_.texts[a].size(), a) < std::pair(train_.texts[b].size(), b);
     };
-    std::vector<std::int64_t> firsts;
-    std::vector<std::int64_t> seconds;
-    for (std::size_t item : batch) {
-      firsts.push_back(place(data.items[item].first));
-      seconds.push_back(place(data.items[item].second));
-    }
-    std::vector<const std::vector<std::int32_t>*> sequences;
-    for (std::size_t text : texts) sequences.push_back(&data.texts[text]);
-    first = torch::tensor(firsts, torch::kInt64).to(device_);
-    second = torch::tensor(seconds, torch::kInt64).to(device_);
-    return encoder_->forward(pack(sequences, directory_.encoder(), device_), training);
+    std::sort(texts.begin(), texts.end(), shorter);
+    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+    const auto places = [&](auto text_of) {
+      std::vector<std::int64_t> result;
+      for (std::size_t item : batch) {
+        const auto place = std::lower_bound(texts.begin(), texts.end(), text_of(train_.items[item]), shorter);
+        result.push_back(place - texts.begin());
+      }
+      return torch::tensor(result, torch::kInt64).to(device_);
+    };
+    BatchTexts result;
+    for (std::size_t text : texts) result.sequences.push_back(&train_.texts[text]);
+    result.first = places([](const Dataset::Item& item) { return item.first; });
+    result.second = places([](const Dataset::Item& item) { return item.second; });
+    return result;
   }
 
   void train_step(const std::vector<std::size_t>& batch) {
+    const auto begin = std::chrono::steady_clock::now();
     // Dropout draws from a generator seeded anew each step: a resumed run needs no saved generator state.
-    torch::manual_seed((options_.seed * 1'000'003 + epoch_) * 1'000'003 + step_in_epoch_);
-    for (const torch::Tensor& parameter : encoder_->parameters()) parameter.mutable_grad() = torch::Tensor();
+    const std::uint64_t seed = (options_.seed * 1'000'003 + epoch_) * 1'000'003 + step_in_epoch_;
+    torch::manual_seed(seed);
     head_.mutable_grad() = torch::Tensor();
 
-    torch::Tensor first;
-    torch::Tensor second;
-    const torch::Tensor vectors = embed_items(train_, batch, true, first, second);
-    const torch::Tensor similarity = (vectors.index_select(0, first) * vectors.index_select(0, second)).sum(1);
+    const BatchTexts texts = texts_of(batch);
+    const torch::Tensor vectors = sharded_->forward(texts.sequences, seed);
+    const torch::Tensor similarity = (vectors.index_select(0, texts.first) * vectors.index_select(0, texts.second)).sum(1);
     std::vector<float> label_values;
     for (std::size_t item : batch) label_values.push_back(train_.items[item].label);
     const torch::Tensor label_tensor = torch::tensor(label_values, torch::kFloat32).to(device_);
@@ -305,12 +319,8 @@ class Run {
                   "loss " + std::to_string(loss_value), "a finite loss (a smaller learning rate may help)");
     }
     loss.backward();
-    double square = 0;
-    for (const torch::Tensor& parameter : encoder_->parameters()) {
-      if (parameter.grad().defined()) square += std::pow(parameter.grad().norm().item<double>(), 2);
-    }
-    if (head_.grad().defined()) square += std::pow(head_.grad().norm().item<double>(), 2);
-    const double norm = std::sqrt(square);
+    double norm = sharded_->backward(vectors);
+    if (head_.grad().defined()) norm = std::hypot(norm, head_.grad().norm().item<double>());
     const double rate = learning_rate_now();
     optimizer_->step(rate, norm > options_.gradient_clip ? options_.gradient_clip / norm : 1.0);
     loss_sum_ += loss_value;
@@ -320,30 +330,23 @@ class Run {
             {"loss", loss_value},
             {"gradient_norm", norm},
             {"learning_rate", rate},
-            {"pairs", batch.size()}});
+            {"pairs", batch.size()},
+            {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}});
   }
 
+  std::int64_t directory_width() const { return static_cast<std::int64_t>(directory_.encoder().hidden_size); }
+
   std::vector<double> similarities(const Dataset& data, const char* stage) const {
-    const torch::NoGradGuard no_grad;
-    std::vector<std::size_t> order(data.texts.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return data.texts[a].size() < data.texts[b].size(); });
-    const auto width = static_cast<std::int64_t>(directory_.encoder().hidden_size);
-    torch::Tensor vectors = torch::zeros({static_cast<std::int64_t>(order.size()), width});
-    constexpr std::size_t block = 64;
-    for (std::size_t begin = 0; begin < order.size(); begin += block) {
-      const std::size_t end = std::min(order.size(), begin + block);
+    torch::Tensor vectors = torch::empty({static_cast<std::int64_t>(data.texts.size()), directory_width()});
+    constexpr std::size_t block = 2048;  // between reports of progress
+    for (std::size_t begin = 0; begin < data.texts.size(); begin += block) {
+      const std::size_t end = std::min(data.texts.size(), begin + block);
       std::vector<const std::vector<std::int32_t>*> sequences;
-      std::vector<std::int64_t> rows;
-      for (std::size_t i = begin; i < end; ++i) {
-        sequences.push_back(&data.texts[order[i]]);
-        rows.push_back(static_cast<std::int64_t>(order[i]));
-      }
-      const torch::Tensor out = encoder_->forward(pack(sequences, directory_.encoder(), device_), false);
-      vectors.index_copy_(0, torch::tensor(rows, torch::kInt64), out.to(torch::kCPU));
-      if (callbacks_.progress) callbacks_.progress({stage, end, order.size(), "texts", ""});
+      for (std::size_t i = begin; i < end; ++i) sequences.push_back(&data.texts[i]);
+      vectors.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end)).copy_(sharded_->embed(sequences));
+      if (callbacks_.progress) callbacks_.progress({stage, end, data.texts.size(), "texts", ""});
     }
+    const auto width = directory_width();
     std::vector<double> result;
     const float* values = vectors.data_ptr<float>();
     for (const Dataset::Item& item : data.items) {
@@ -517,6 +520,7 @@ class Run {
   Dataset train_, valid_;
   std::string checkpoint_path_;
   std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<ShardedEncoder> sharded_;
   torch::Tensor head_;  // [log lambda, c]
   std::unique_ptr<AdamW> optimizer_;
   std::vector<torch::Tensor> best_;  // copies of what validated best

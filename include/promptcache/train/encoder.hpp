@@ -17,36 +17,47 @@ struct TokenBatch {
   torch::Tensor positions;  ///< int64 [tokens], rows of the position embedding
   torch::Tensor slots;      ///< int64 [tokens], place of each token in the padded [texts * longest] grid
   torch::Tensor mask;       ///< f32 [texts, 1, 1, longest], 0 for a token and -inf-like for padding
+  std::vector<std::int64_t> lengths;  ///< tokens of each text
   std::int64_t texts = 0;
   std::int64_t longest = 0;
+};
+
+/// How a batch is run.
+struct ForwardOptions {
+  bool training = false;         ///< dropout at the rates of config.json
+  std::uint64_t seed = 0;        ///< of the dropout on the CPU; elsewhere LibTorch's own generator draws
+  torch::Tensor word_rows = {};  ///< the tokens' word embeddings [tokens, hidden], when the caller wants their gradient
+  bool reference = false;        ///< LibTorch's own operations on the CPU too, the oracle of ours
 };
 
 /// Packs sequences (none empty) for `config` on `device`.
 TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, const EncoderConfig& config,
                 torch::Device device);
 
-/// The BERT / XLM-RoBERTa encoder with pooling as a differentiable function. Linear layers see no padding; only
-/// attention works on a padded grid. Not thread-safe.
+/// The BERT / XLM-RoBERTa encoder with pooling as a differentiable function, without work on padding on the CPU; on
+/// other devices attention works on a padded grid. `forward` is safe from many threads.
 class Encoder {
  public:
   Encoder(const ModelDirectory& directory, const EncoderWeights& weights, torch::Device device);
 
-  /// Sentence vectors [texts, hidden], L2-normalised. `training` switches dropout on (rates of config.json).
-  torch::Tensor forward(const TokenBatch& batch, bool training) const;
+  /// Sentence vectors [texts, hidden], L2-normalised.
+  torch::Tensor forward(const TokenBatch& batch, const ForwardOptions& options = {}) const;
 
   /// All weights, in the order of `for_each_encoder_tensor`, with their names.
   const std::vector<torch::Tensor>& parameters() const { return parameters_; }
   const std::vector<std::string>& names() const { return names_; }
+  const EncoderConfig& config() const { return config_; }
   torch::Device device() const { return parameters_.front().device(); }
 
   /// Copies the current weights out, for writing a model.
   EncoderWeights weights() const;
 
  private:
+  struct Pass;  // one forward pass: its options and where its dropout stands
   torch::Tensor linear(const torch::Tensor& x, std::size_t at) const;
   torch::Tensor layer_norm(const torch::Tensor& x, std::size_t at) const;
-  torch::Tensor dropout(const torch::Tensor& x, float rate, bool training) const;
-  torch::Tensor layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, bool training) const;
+  torch::Tensor attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const;
+  torch::Tensor layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const;
 
   EncoderConfig config_;
   Pooling pooling_;
