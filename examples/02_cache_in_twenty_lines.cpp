@@ -16,8 +16,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    pc::Cache cache({.embedder = pc::TransformerEmbedder::open(argv[1]),
-                     .policy = std::make_shared<pc::ThresholdPolicy>(0.85)});
+    pc::Cache cache(
+        {.embedder = pc::TransformerEmbedder::open(argv[1]), .policy = std::make_shared<pc::ThresholdPolicy>(0.85)});
     const pc::ScopeId scope = pc::Scope().tenant("acme").model("llama-3.1-8b");
     for (const std::string question : {"How do I reset my password?", "how can i reset my password",
                                        "How do I reset my password?", "How do I delete my account?"}) {

@@ -45,8 +45,8 @@ class Loop {
 int main(int argc, char** argv) {
   if (argc != 2) return std::cerr << "usage: " << argv[0] << " MODEL_DIRECTORY\n", 2;
   Loop loop;
-  pc::Cache cache({.embedder = pc::TransformerEmbedder::open(argv[1]),
-                   .policy = std::make_shared<pc::ThresholdPolicy>(0.85)});
+  pc::Cache cache(
+      {.embedder = pc::TransformerEmbedder::open(argv[1]), .policy = std::make_shared<pc::ThresholdPolicy>(0.85)});
   int answered = 0;
   int computed = 0;
   std::thread model;

@@ -1,5 +1,5 @@
-// An Embedder of one's own is one small class: here letters in groups of three, hashed. It needs no model, knows nothing
-// of meaning, and is still good at forgiving typing errors.
+// An Embedder of one's own is one small class: here letters in groups of three, hashed. It needs no model, knows
+// nothing of meaning, and is still good at forgiving typing errors.
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,5 @@
-// Chooses a threshold from labelled pairs: what serving above it would have done to them, and the policies made from it.
+// Chooses a threshold from labelled pairs: what serving above it would have done to them, and the policies made from
+// it.
 //
 //     example_05_choose_a_threshold models/all-MiniLM-L6-v2 examples/data/valid.tsv
 

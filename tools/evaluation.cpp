@@ -84,7 +84,8 @@ Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>&
       probabilities.push_back(head.probability(result.similarities[i]));
       labels.push_back(pairs[i].label);
     }
-    result.ece = expected_calibration_error(promptcache::calibration_bins(probabilities, labels));
+    result.bins = promptcache::calibration_bins(probabilities, labels);
+    result.ece = expected_calibration_error(result.bins);
     result.brier = promptcache::brier_score(probabilities, labels);
   }
   return result;

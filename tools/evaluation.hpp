@@ -20,7 +20,8 @@ struct Evaluation {
   std::vector<promptcache::CurvePoint> curve;
   std::optional<promptcache::IntervalEstimate> auc;
   std::optional<double> average_precision, recall_at_precision_95;
-  std::optional<double> ece, brier;  ///< need lambda and c of the model
+  std::vector<promptcache::CalibrationBin> bins;  ///< need lambda and c of the model, as do the next two
+  std::optional<double> ece, brier;
 };
 
 /// Everything pc-eval reports.

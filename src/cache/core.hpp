@@ -22,10 +22,10 @@ struct Lookup::State {
   Digest scope;
   Digest key;
   std::string prompt;
-  bool waiting = false;       // as last seen
-  bool embedded = false;      // `vector` is final: the prompt's, or empty when it takes part in exact matches only
+  bool waiting = false;   // as last seen
+  bool embedded = false;  // `vector` is final: the prompt's, or empty when it takes part in exact matches only
   std::vector<float> vector;
-  Reply reply;               // of a hit; of a miss the decision only
+  Reply reply;  // of a hit; of a miss the decision only
   bool hit = false;
 };
 

@@ -44,8 +44,7 @@ SingleFlight::Result SingleFlight::result(const Seat& seat) const {
   return seat.result_;
 }
 
-void SingleFlight::end(const std::shared_ptr<Flight>& flight, State state, const Result& result,
-                       Callbacks& callbacks) {
+void SingleFlight::end(const std::shared_ptr<Flight>& flight, State state, const Result& result, Callbacks& callbacks) {
   if (flight->leader != nullptr) flight->leader->state_ = state;
   flight->leader = nullptr;
   for (Seat* seat : flight->waiting) {

@@ -38,8 +38,8 @@ class SingleFlight {
   void release(Seat& leader);
   void leave(Seat& seat) noexcept;  ///< of any state; more than once is fine
 
-  /// True when the seat no longer waits. Without a deadline the wait is endless; a thread that would then wait for itself
-  /// (see `computes_here`) gets `Error(usage)`.
+  /// True when the seat no longer waits. Without a deadline the wait is endless; a thread that would then wait for
+  /// itself (see `computes_here`) gets `Error(usage)`.
   bool wait(Seat& seat, std::optional<TimePoint> deadline);
   void on_settled(Seat& seat, std::function<void()> callback);
   void computes_here(Seat& leader);  ///< this thread leads, and can wait for nothing else

@@ -51,7 +51,7 @@ HWY_EXPORT(dot);
 HWY_EXPORT(dot_rows);
 
 DotFunction active_dot() {
-  active_isa();  // applies PROMPTCACHE_ISA before the first dispatch
+  active_isa();                                    // applies PROMPTCACHE_ISA before the first dispatch
   HWY_DYNAMIC_DISPATCH(dot)(nullptr, nullptr, 0);  // the first call of all chooses the target
   return &HWY_DYNAMIC_DISPATCH(dot);
 }

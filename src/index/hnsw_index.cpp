@@ -134,8 +134,8 @@ struct HnswIndex::Impl {
     worker = std::move(next);
   }
 
-  /// Changes to a full journal wait until it is taken: at most 256 changes of the graph, as long as the rebuild can keep
-  /// up with them otherwise.
+  /// Changes to a full journal wait until it is taken: at most 256 changes of the graph, as long as the rebuild can
+  /// keep up with them otherwise.
   std::unique_lock<FairSharedMutex> lock_for_change() {
     std::unique_lock lock(mutex);
     journal_taken.wait(lock, [&] { return !catching_up || journal.size() < last_changes; });

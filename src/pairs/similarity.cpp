@@ -1,7 +1,6 @@
 #include "promptcache/pairs/similarity.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -12,17 +11,20 @@
 
 namespace promptcache {
 
-PairSimilarities pair_similarities(const Embedder& embedder, const std::vector<Pair>& pairs, std::size_t threads,
-                                   const ProgressCallback& progress) {
+EmbeddedQuestions embed_questions(const Embedder& embedder, const std::vector<Pair>& pairs, std::size_t threads,
+                                  const ProgressCallback& progress) {
+  EmbeddedQuestions result;
   std::unordered_map<std::string_view, std::size_t> numbers;
-  std::vector<std::string_view> texts;
+  std::vector<std::string_view>& texts = result.texts;
   const auto number_of = [&](std::string_view text) {
     const auto [place, fresh] = numbers.try_emplace(text, texts.size());
     if (fresh) texts.push_back(text);
     return place->second;
   };
-  std::vector<std::array<std::size_t, 2>> ends;
-  for (const Pair& pair : pairs) ends.push_back({number_of(pair.q1), number_of(pair.q2)});
+  for (const Pair& pair : pairs) {
+    result.first.push_back(number_of(pair.q1));
+    result.second.push_back(number_of(pair.q2));
+  }
 
   // Texts of like length share a block, so that no thread ends up with all the long ones.
   std::vector<std::size_t> order(texts.size());
@@ -31,12 +33,12 @@ PairSimilarities pair_similarities(const Embedder& embedder, const std::vector<P
                    [&](std::size_t a, std::size_t b) { return texts[a].size() > texts[b].size(); });
   constexpr std::size_t block = 32;
   const std::size_t width = embedder.dimension();
-  std::vector<float> vectors(texts.size() * width);
+  std::vector<float>& vectors = result.vectors;
+  vectors.resize(texts.size() * width);
   std::atomic<std::size_t> next{0};
   std::size_t done = 0;
-  std::size_t truncated = 0;
   std::exception_ptr failure;
-  std::mutex mutex;  // guards done, truncated, failure and the progress callback
+  std::mutex mutex;  // guards done, result.truncated, failure and the progress callback
   const auto work = [&] {
     std::vector<std::string_view> views;
     std::vector<float> out;
@@ -52,7 +54,7 @@ PairSimilarities pair_similarities(const Embedder& embedder, const std::vector<P
         }
         const std::lock_guard lock(mutex);
         done += views.size();
-        truncated += report.truncated.size();
+        result.truncated += report.truncated.size();
         if (progress) progress({"embedding", done, texts.size(), "texts", ""});
       } catch (...) {
         const std::lock_guard lock(mutex);
@@ -67,14 +69,21 @@ PairSimilarities pair_similarities(const Embedder& embedder, const std::vector<P
   for (std::thread& helper : helpers) helper.join();
   if (failure) std::rethrow_exception(failure);
 
+  return result;
+}
+
+PairSimilarities pair_similarities(const Embedder& embedder, const std::vector<Pair>& pairs, std::size_t threads,
+                                   const ProgressCallback& progress) {
+  const EmbeddedQuestions questions = embed_questions(embedder, pairs, threads, progress);
+  const std::size_t width = embedder.dimension();
   PairSimilarities result;
-  result.distinct_texts = texts.size();
-  result.truncated_texts = truncated;
-  for (const auto& [a, b] : ends) {
-    const float* x = vectors.data() + a * width;
-    const float* y = vectors.data() + b * width;
+  result.distinct_texts = questions.texts.size();
+  result.truncated_texts = questions.truncated;
+  for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
+    const float* x = questions.vectors.data() + questions.first[pair] * width;
+    const float* y = questions.vectors.data() + questions.second[pair] * width;
     double dot = 0;
-    for (std::size_t i = 0; i < width; ++i) dot += static_cast<double>(x[i]) * y[i];
+    for (std::size_t i = 0; i < width; ++i) dot += static_cast<double>(x[i]) * static_cast<double>(y[i]);
     result.values.push_back(dot);
   }
   return result;

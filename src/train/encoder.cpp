@@ -81,8 +81,7 @@ struct Encoder::Pass {
   }
 };
 
-torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch,
-                                 Pass& pass) const {
+torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const {
   const auto heads = static_cast<std::int64_t>(config_.heads);
   if (pass.own_kernels) {
     const double rate = pass.options.training ? static_cast<double>(config_.attention_dropout) : 0;

@@ -306,7 +306,8 @@ class Run {
 
     const BatchTexts texts = texts_of(batch);
     const torch::Tensor vectors = sharded_->forward(texts.sequences, seed);
-    const torch::Tensor similarity = (vectors.index_select(0, texts.first) * vectors.index_select(0, texts.second)).sum(1);
+    const torch::Tensor similarity =
+        (vectors.index_select(0, texts.first) * vectors.index_select(0, texts.second)).sum(1);
     std::vector<float> label_values;
     for (std::size_t item : batch) label_values.push_back(train_.items[item].label);
     const torch::Tensor label_tensor = torch::tensor(label_values, torch::kFloat32).to(device_);
@@ -343,7 +344,8 @@ class Run {
       const std::size_t end = std::min(data.texts.size(), begin + block);
       std::vector<const std::vector<std::int32_t>*> sequences;
       for (std::size_t i = begin; i < end; ++i) sequences.push_back(&data.texts[i]);
-      vectors.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end)).copy_(sharded_->embed(sequences));
+      vectors.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end))
+          .copy_(sharded_->embed(sequences));
       if (callbacks_.progress) callbacks_.progress({stage, end, data.texts.size(), "texts", ""});
     }
     const auto width = directory_width();

@@ -12,10 +12,9 @@ struct Fixture {
   std::shared_ptr<test::RecordingPolicy> policy = std::make_shared<test::RecordingPolicy>(0.8);
   std::shared_ptr<test::FailingStore> store = std::make_shared<test::FailingStore>();
   std::vector<std::string> log;
-  Cache cache{{.embedder = embedder,
-               .policy = policy,
-               .store = store,
-               .log = [this](LogLevel, std::string_view text) { log.emplace_back(text); }}};
+  Cache cache{{.embedder = embedder, .policy = policy, .store = store, .log = [this](LogLevel, std::string_view text) {
+                 log.emplace_back(text);
+               }}};
 
   Reply get(const std::string& prompt, const std::string& answer, const ScopeId& scope = {}) {
     return cache.get_or_compute({prompt, scope}, [&] { return answer; });
@@ -79,7 +78,8 @@ TEST_CASE_METHOD(Fixture, "the threshold is strict") {
 }
 
 TEST_CASE_METHOD(Fixture, "what the encoder cannot take in whole takes part in exact matches only") {
-  for (const std::string& prompt : {std::string("a very long prompt"), std::string("a strange prompt"), std::string()}) {
+  for (const std::string& prompt :
+       {std::string("a very long prompt"), std::string("a strange prompt"), std::string()}) {
     const Reply miss = get(prompt, "answer to " + prompt);
     CHECK(miss.outcome == Outcome::miss);
     CHECK(get(prompt, "").outcome == Outcome::exact_hit);

@@ -42,7 +42,8 @@ TEST_CASE("misused tickets are refused by name") {
   // NOLINTNEXTLINE(bugprone-use-after-move): the very mistake
   test::require_error(ErrorCode::usage, {"used or moved from"}, [&] { cache.insert(std::move(ticket), "again"); });
   test::require_error(ErrorCode::usage, {"used or moved from"}, [&] { ticket.hit(); });
-  test::require_error(ErrorCode::usage, {"the ticket of a hit"}, [&] { cache.insert(cache.lookup({.prompt = "a"}), "x"); });
+  test::require_error(ErrorCode::usage, {"the ticket of a hit"},
+                      [&] { cache.insert(cache.lookup({.prompt = "a"}), "x"); });
   test::require_error(ErrorCode::usage, {"another cache"}, [&] { other.insert(cache.lookup({.prompt = "b"}), "x"); });
   CHECK(cache.lookup({.prompt = "b"}).miss());  // the misused ticket gave up its lead
 }
@@ -194,7 +195,9 @@ TEST_CASE("a computation that asks for its own prompt is told so instead of wait
       return cache.get_or_compute({.prompt = "a"}, [] { return std::string("never"); }).response;
     });
   });
-  CHECK(cache.get_or_compute({.prompt = "b"}, [&] {
-    return cache.get_or_compute({.prompt = "c"}, [] { return std::string("inner"); }).response;
-  }).response == "inner");
+  CHECK(cache
+            .get_or_compute(
+                {.prompt = "b"},
+                [&] { return cache.get_or_compute({.prompt = "c"}, [] { return std::string("inner"); }).response; })
+            .response == "inner");
 }

@@ -60,8 +60,7 @@ TEST_CASE("100,000 random tuples of short, clashing texts give as many keys as t
     const std::string parts[] = {text(), text(), text(), text(), text()};
     std::string spelt;
     for (const std::string& part : parts) spelt += std::to_string(part.size()) + ":" + part;
-    const Digest key =
-        request_key(Scope().tenant(parts[0]).model(parts[1]).field(parts[2], parts[3]), parts[4]);
+    const Digest key = request_key(Scope().tenant(parts[0]).model(parts[1]).field(parts[2], parts[3]), parts[4]);
     const auto [place, fresh] = seen.try_emplace(key, spelt);
     if (!fresh) REQUIRE(place->second == spelt);
   }

@@ -48,8 +48,9 @@ TEST_CASE("a calibrated policy serves where the probability is high enough") {
                       [&] { CalibratedPolicy(calibration, {.target_wrong_hits = 0.1, .wrong_hit_cost = 1}); });
   test::require_error(ErrorCode::usage, {"target_wrong_hits", "between 0 and 1"},
                       [&] { CalibratedPolicy(calibration, {.target_wrong_hits = 0}); });
-  test::require_error(ErrorCode::usage, {"lambda", "above 0"},
-                      [&] { CalibratedPolicy({0, 1}, {.target_wrong_hits = 0.1}); });
+  test::require_error(ErrorCode::usage, {"lambda", "above 0"}, [&] {
+    CalibratedPolicy({0, 1}, {.target_wrong_hits = 0.1});
+  });
 }
 
 TEST_CASE("fitted to pairs, the threshold is the lowest one that keeps the target on them") {
@@ -90,7 +91,8 @@ TEST_CASE("fitted to pairs, the threshold is the lowest one that keeps the targe
 
 TEST_CASE("lambda and c come from a model directory") {
   const test::TemporaryDirectory directory;
-  std::filesystem::copy(test::data_file("tiny_bert"), directory.file("model"), std::filesystem::copy_options::recursive);
+  std::filesystem::copy(test::data_file("tiny_bert"), directory.file("model"),
+                        std::filesystem::copy_options::recursive);
   const std::string path = directory.file("model");
   std::filesystem::remove(path + "/promptcache.json");
   test::require_error(ErrorCode::not_found, {"promptcache.json", "no lambda and c", "pc-train"},

@@ -22,12 +22,12 @@ namespace promptcache {
 using IndexFactory = std::function<std::unique_ptr<SimilarityIndex>(std::size_t)>;
 
 struct CacheOptions {
-  std::shared_ptr<const Embedder> embedder;       ///< needed
-  std::shared_ptr<CachePolicy> policy;            ///< needed
-  std::shared_ptr<EntryStore> store = {};         ///< default: a `MemoryStore` with its default options
-  IndexFactory make_index = {};                   ///< default: an `HnswIndex` with its default options
-  std::size_t remembered_decisions = 10'000;      ///< lookups back to which a hit can be reported
-  LogCallback log = {};                           ///< told when a part fails and a lookup goes on without it
+  std::shared_ptr<const Embedder> embedder;   ///< needed
+  std::shared_ptr<CachePolicy> policy;        ///< needed
+  std::shared_ptr<EntryStore> store = {};     ///< default: a `MemoryStore` with its default options
+  IndexFactory make_index = {};               ///< default: an `HnswIndex` with its default options
+  std::size_t remembered_decisions = 10'000;  ///< lookups back to which a hit can be reported
+  LogCallback log = {};                       ///< told when a part fails and a lookup goes on without it
 };
 
 /// A user's judgement of a response that was served.
@@ -48,12 +48,13 @@ struct CacheStats {
   std::size_t scopes = 0;        ///< with an index now
 };
 
-/// Answers a prompt from an earlier response when the policy takes it for the answer. Safe from many threads; no lock is
-/// held while embedding or while the caller computes. A part that fails makes a miss that says why, never an exception.
+/// Answers a prompt from an earlier response when the policy takes it for the answer. Safe from many threads; no lock
+/// is held while embedding or while the caller computes. A part that fails makes a miss that says why, never an
+/// exception.
 ///
-/// A lookup tries the exact tier (SHA-256 of scope and prompt), joins or opens the flight of its key, embeds the prompt,
-/// searches the scope's own index, and asks the policy about the nearest entry. Responses are stored on a miss only.
-/// Prompts longer than the encoder's window, and those it cannot represent, take part in the exact tier only.
+/// A lookup tries the exact tier (SHA-256 of scope and prompt), joins or opens the flight of its key, embeds the
+/// prompt, searches the scope's own index, and asks the policy about the nearest entry. Responses are stored on a miss
+/// only. Prompts longer than the encoder's window, and those it cannot represent, take part in the exact tier only.
 ///
 ///     Cache cache({.embedder = TransformerEmbedder::open("models/all-MiniLM-L6-v2"),
 ///                  .policy = std::make_shared<ThresholdPolicy>(0.9)});
@@ -68,9 +69,9 @@ class Cache {
   Cache& operator=(const Cache&) = delete;
   ~Cache();  ///< tickets that wait are settled as misses; inserting with a ticket throws from now on
 
-  /// The response of an earlier request, or that of `compute`, a function that returns text or a `Response`; its exception
-  /// passes through and nothing is stored. Of many callers with the same scope and prompt at the same time one computes
-  /// and the others wait; when it fails, the next computes.
+  /// The response of an earlier request, or that of `compute`, a function that returns text or a `Response`; its
+  /// exception passes through and nothing is stored. Of many callers with the same scope and prompt at the same time
+  /// one computes and the others wait; when it fails, the next computes.
   template <class Compute>
   Reply get_or_compute(const Request& request, Compute&& compute) {
     Lookup ticket = lookup_for_compute(request);
@@ -86,9 +87,9 @@ class Cache {
   /// First of two steps: never waits for another request. The embedding is not computed again by `insert`.
   Lookup lookup(const Request& request);
 
-  /// Second of two steps: stores the response to a miss and settles those who wait for it. Returns the entry, or nothing
-  /// when the response is not cacheable or the store failed. Throws `Error`: usage when the ticket is a hit, still in
-  /// flight, or used before; closed when its cache is gone; usage when it is another cache's.
+  /// Second of two steps: stores the response to a miss and settles those who wait for it. Returns the entry, or
+  /// nothing when the response is not cacheable or the store failed. Throws `Error`: usage when the ticket is a hit,
+  /// still in flight, or used before; closed when its cache is gone; usage when it is another cache's.
   std::optional<EntryId> insert(Lookup&& ticket, Response response);
   std::optional<EntryId> insert(Lookup&& ticket, std::string response) {
     return insert(std::move(ticket), Response{.text = std::move(response)});

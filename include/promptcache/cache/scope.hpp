@@ -16,10 +16,10 @@ class Scope {
  public:
   Scope& tenant(std::string_view value) { return set('t', "tenant", value); }
   Scope& model(std::string_view value) { return set('t', "model", value); }
-  Scope& system(std::string_view value) { return set('t', "system", value); }    ///< the system prompt
-  Scope& tools(std::string_view value) { return set('t', "tools", value); }      ///< in a canonical form of the caller's
+  Scope& system(std::string_view value) { return set('t', "system", value); }  ///< the system prompt
+  Scope& tools(std::string_view value) { return set('t', "tools", value); }    ///< in a canonical form of the caller's
   Scope& response_format(std::string_view value) { return set('t', "response_format", value); }
-  Scope& sampling(std::string_view value) { return set('t', "sampling", value); }  ///< class of temperature, seed ...
+  Scope& sampling(std::string_view value) { return set('t', "sampling", value); }   ///< class of temperature, seed ...
   Scope& history(const Digest& value) { return set('t', "history", value.hex()); }  ///< of the earlier conversation
 
   /// A field of the caller's own; its name never clashes with those above.
@@ -41,7 +41,7 @@ class Scope {
 /// A scope's digest, made once and used for many requests.
 class ScopeId {
  public:
-  ScopeId();                                             ///< the scope without fields
+  ScopeId();                                                ///< the scope without fields
   ScopeId(const Scope& scope) : digest_(scope.digest()) {}  // NOLINT(google-explicit-constructor): meant to convert
 
   const Digest& digest() const noexcept { return digest_; }

@@ -22,7 +22,7 @@ class FlatIndex : public SimilarityIndex {
   bool remove(EntryId id) override;
   std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const override;
 
-  std::vector<EntryId> ids() const;                       ///< in no particular order
+  std::vector<EntryId> ids() const;                   ///< in no particular order
   bool read(EntryId id, std::span<float> out) const;  ///< copies a vector out; false when the entry is not there
 
  private:

@@ -20,11 +20,11 @@ struct HnswOptions {
 /// Approximate nearest neighbours by a navigable small-world graph (Malkov and Yashunin 2018; hnswlib), scanned exactly
 /// while it is small. Safe from many threads.
 ///
-/// Nodes of removed entries are used again, so the graph does not grow under churn; entries with one and the same vector
-/// share a node. Removing and re-using nodes costs recall: after `rebuild_after` such changes a live entry a new
-/// graph is built on a thread of its own, while the old one goes on answering and taking changes. The first graph, when the
-/// entries reach `graph_from`, comes about in the same way. Memory at dimension 384: 1.8 KB an entry, twice that during
-/// a rebuild.
+/// Nodes of removed entries are used again, so the graph does not grow under churn; entries with one and the same
+/// vector share a node. Removing and re-using nodes costs recall: after `rebuild_after` such changes a live entry a new
+/// graph is built on a thread of its own, while the old one goes on answering and taking changes. The first graph, when
+/// the entries reach `graph_from`, comes about in the same way. Memory at dimension 384: 1.8 KB an entry, twice that
+/// during a rebuild.
 class HnswIndex : public SimilarityIndex {
  public:
   /// Throws `Error(usage)` for dimension 0 or an option out of range.

@@ -26,7 +26,8 @@ struct CalibratedPolicyOptions {
 class CalibratedPolicy : public CachePolicy {
  public:
   /// Without calibration pairs at hand, `target_wrong_hits` is held by each hit on its own, P >= 1 - target, and so by
-  /// their mean; the mean alone would allow more hits. Throws `Error(usage)` for options out of range, for both or none.
+  /// their mean; the mean alone would allow more hits. Throws `Error(usage)` for options out of range, for both or
+  /// none.
   CalibratedPolicy(const Calibration& calibration, const CalibratedPolicyOptions& options);
 
   /// lambda and c from a model directory's promptcache.json, as pc-train writes it. Throws `Error`: what
