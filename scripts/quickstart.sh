@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a fine-tuned encoder: installs packages, fetches the model, builds Release, teaches the model
-# on the demo pairs and compares it with the untouched one on pairs it has not seen. May be repeated.
+# From a fresh Debian 12 to a cache with a fine-tuned encoder: installs packages, fetches the model, builds Release,
+# teaches the model on the demo pairs, compares it with the untouched one on pairs it has not seen, and serves a stream of
+# their prompts. May be repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install_dependencies.sh
 scripts/fetch_model.sh
 cmake --preset release
-cmake --build --preset release --target pc-train pc-eval
+cmake --build --preset release --target pc-train pc-eval pc-stream
 
 bin=build/release/bin
 base=models/all-MiniLM-L6-v2
@@ -21,5 +22,11 @@ else
 fi
 echo
 echo "On the held-out demo pairs, the fine-tuned model beside the untouched one:"
-"$bin/pc-eval" --model "$tuned" --baseline "$base" --pairs examples/data/test.tsv --json "$tuned/evaluation.json"
+"$bin/pc-eval" --model "$tuned" --baseline "$base" --pairs examples/data/test.tsv --valid examples/data/valid.tsv \
+  --json "$tuned/evaluation.json" --html "$tuned/evaluation.html"
+echo
+echo "Their prompts, sent through a cache with the fine-tuned model:"
+"$bin/pc-stream" --model "$tuned" --pairs examples/data/test.tsv --valid examples/data/valid.tsv
+echo
 echo "measures: $tuned/evaluation.json"
+echo "report:   $PWD/$tuned/evaluation.html"

@@ -151,11 +151,12 @@ std::string reliability_picture(const ReportInput& input) {
   for (const promptcache::CalibrationBin& bin : input.comparison->model.bins) {
     data.row({bin.mean_probability, bin.mean_label});
   }
-  return svg_of(data.text() +
-                "set size square\nset xrange [0:1]\nset yrange [0:1]\nset xlabel 'estimated probability'\n"
-                "set ylabel 'share of positives'\nplot x with lines dt 2 lc rgb '#999999' notitle, "
-                "$bins using 1:2 with linespoints pt 7 ps 0.7 lw 2 lc rgb '" +
-                blue + "' title 'model, bins of equal mass'\n");
+  return svg_of(
+      data.text() +
+      "set size square\nset key bottom right\nset xrange [0:1]\nset yrange [0:1]\nset xlabel 'estimated probability'\n"
+      "set ylabel 'share of positives'\nplot x with lines dt 2 lc rgb '#999999' notitle, "
+      "$bins using 1:2 with linespoints pt 7 ps 0.7 lw 2 lc rgb '" +
+      blue + "' title 'model, bins of equal mass'\n");
 }
 
 std::string similarity_picture(const ReportInput& input, const Evaluation& evaluation) {
@@ -195,7 +196,7 @@ std::string stream_picture(const ReportInput& input) {
     plot += ", " + line_of("$baseline", orange, "baseline");
   }
   return svg_of(script +
-                "set yrange [-60:]\nset key bottom right\nset xlabel 'threshold'\n"
+                "set xrange [0.3:1]\nset yrange [-60:]\nset key bottom right\nset xlabel 'threshold'\n"
                 "set ylabel 'efficiency, %'\n" +
                 plot + "\n");
 }

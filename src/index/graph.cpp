@@ -1,8 +1,10 @@
 #include "index/graph.hpp"
 
-// hnswlib is a header full of templates and of two functions that are not even inline. Under names of our own it cannot
-// clash with the copy, perhaps of another version, that the serving binary itself uses.
+// hnswlib is a header full of templates and of functions that are not even inline. Under names of our own it cannot clash
+// with the copy, perhaps of another version, that the serving binary itself uses.
 #define hnswlib promptcache_hnswlib
+#define cpuid promptcache_cpuid
+#define xgetbv promptcache_xgetbv
 #define AVXCapable promptcache_avx_capable
 #define AVX512Capable promptcache_avx512_capable
 #include <hnswlib/hnswlib.h>

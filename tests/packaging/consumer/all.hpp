@@ -3,13 +3,20 @@
 // Every public header of the serving half.
 #include <promptcache/base/digest.hpp>
 #include <promptcache/base/error.hpp>
+#include <promptcache/base/fair_shared_mutex.hpp>
 #include <promptcache/base/file.hpp>
 #include <promptcache/base/isa.hpp>
+#include <promptcache/cache/cache.hpp>
+#include <promptcache/cache/lookup.hpp>
+#include <promptcache/cache/request.hpp>
+#include <promptcache/cache/scope.hpp>
 #include <promptcache/embed/transformer_embedder.hpp>
 #include <promptcache/eval/classification.hpp>
 #include <promptcache/eval/platt.hpp>
 #include <promptcache/eval/roc.hpp>
+#include <promptcache/eval/stream.hpp>
 #include <promptcache/index/flat_index.hpp>
+#include <promptcache/index/hnsw_index.hpp>
 #include <promptcache/index/similarity_index.hpp>
 #include <promptcache/model/encoder_weights.hpp>
 #include <promptcache/model/model_directory.hpp>
@@ -18,5 +25,12 @@
 #include <promptcache/pairs/select.hpp>
 #include <promptcache/pairs/similarity.hpp>
 #include <promptcache/pairs/split.hpp>
+#include <promptcache/policy/cache_policy.hpp>
+#include <promptcache/policy/calibrated_policy.hpp>
+#include <promptcache/policy/threshold_policy.hpp>
+#include <promptcache/promptcache.hpp>
+#include <promptcache/store/entry.hpp>
+#include <promptcache/store/entry_store.hpp>
+#include <promptcache/store/memory_store.hpp>
 #include <promptcache/text/tokenizer.hpp>
 #include <promptcache/version.hpp>
