@@ -16,5 +16,5 @@ configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/promptcache-config.cm
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/promptcache-config-version.cmake" COMPATIBILITY SameMinorVersion)
 install(FILES
   "${PROJECT_BINARY_DIR}/promptcache-config.cmake" "${PROJECT_BINARY_DIR}/promptcache-config-version.cmake"
-  "${PROJECT_SOURCE_DIR}/cmake/FindoneDNN.cmake" "${PROJECT_SOURCE_DIR}/cmake/FindSentencePiece.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/FindoneDNN.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindUtf8proc.cmake" DESTINATION "${promptcache_cmake_dir}")

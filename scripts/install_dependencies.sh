@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache pkg-config git ca-certificates          # build
   libdnnl-dev libhwy-dev libhnswlib-dev libeigen3-dev                   # arithmetic, index
-  libsentencepiece-dev libutf8proc-dev nlohmann-json3-dev               # text, JSON
+  libutf8proc-dev nlohmann-json3-dev                                    # text, JSON
   libssl-dev zlib1g-dev libcli11-dev                                    # digests, gzip, command lines
   libtorch-dev libopenblas0-pthread                                     # training; the reference BLAS is far slower
   catch2 libbenchmark-dev gnuplot-nox                                   # tests, benchmarks, the report's plots

@@ -1,6 +1,5 @@
 #include "text/sentence_piece_model.hpp"
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -14,42 +13,45 @@
 namespace promptcache::text {
 namespace {
 
-// Fields of sentencepiece_model.proto.
-constexpr unsigned pieces_field = 1, normalizer_field = 3, denormalizer_field = 5;
-constexpr unsigned piece_text_field = 1, piece_score_field = 2, piece_type_field = 3;
-constexpr unsigned map_field = 2;
-enum PieceType : unsigned { normal = 1, unknown = 2, control = 3 };
-
-/// Reads the fields of one protobuf message; stops at the first that does not parse.
+/// Reads the fields of one protobuf message.
 class Fields {
  public:
   explicit Fields(std::string_view bytes) : rest_(bytes) {}
 
-  /// Number of the next field; `content` is empty unless it is of the kind with a length.
-  std::optional<unsigned> next(std::string_view& content) {
-    content = {};
-    const std::optional<std::uint64_t> key = number();
+  struct Field {
+    unsigned number = 0;
+    std::uint64_t value = 0;  // of a number, raw
+    std::string_view bytes;   // of a field with a length
+  };
+
+  /// Empty at the end, and where the bytes do not parse: `whole` tells.
+  std::optional<Field> next() {
+    if (rest_.empty()) return std::nullopt;
+    whole_ = false;
+    const std::optional<std::uint64_t> key = varint();
     if (!key) return std::nullopt;
-    bool whole = true;
-    switch (*key & 7U) {
-      case 0: whole = number().has_value(); break;
-      case 1: whole = take(8).has_value(); break;
-      case 5: whole = take(4).has_value(); break;
-      case 2: {
-        const std::optional<std::uint64_t> length = number();
-        const std::optional<std::string_view> taken = length ? take(*length) : std::nullopt;
-        whole = taken.has_value();
-        if (whole) content = *taken;
-        break;
-      }
-      default: whole = false;
+    Field field;
+    field.number = static_cast<unsigned>(*key >> 3);
+    const auto kind = static_cast<unsigned>(*key & 7U);
+    if (kind == 0 || kind == 2) {
+      const std::optional<std::uint64_t> value = varint();
+      if (!value) return std::nullopt;
+      field.value = *value;
     }
-    if (!whole) return std::nullopt;
-    return static_cast<unsigned>(*key >> 3);
+    if (kind != 0) {
+      const std::uint64_t length = kind == 1 ? 8 : kind == 5 ? 4 : field.value;
+      if ((kind != 1 && kind != 2 && kind != 5) || length > rest_.size()) return std::nullopt;
+      field.bytes = rest_.substr(0, static_cast<std::size_t>(length));
+      rest_.remove_prefix(static_cast<std::size_t>(length));
+    }
+    whole_ = true;
+    return field;
   }
 
+  bool whole() const { return whole_; }
+
  private:
-  std::optional<std::uint64_t> number() {
+  std::optional<std::uint64_t> varint() {
     std::uint64_t value = 0;
     for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
       const auto byte = static_cast<unsigned char>(rest_[0]);
@@ -59,14 +61,9 @@ class Fields {
     }
     return std::nullopt;
   }
-  std::optional<std::string_view> take(std::uint64_t count) {
-    if (count > rest_.size()) return std::nullopt;
-    const std::string_view taken = rest_.substr(0, static_cast<std::size_t>(count));
-    rest_.remove_prefix(static_cast<std::size_t>(count));
-    return taken;
-  }
 
   std::string_view rest_;
+  bool whole_ = true;
 };
 
 std::uint32_t unit_at(std::string_view units, std::size_t index) {
@@ -95,28 +92,6 @@ bool stays_inside(std::string_view map) {
   return true;
 }
 
-void append_number(std::string& out, std::uint64_t value) {
-  for (; value >= 128; value >>= 7) out += static_cast<char>(value | 128U);
-  out += static_cast<char>(value);
-}
-
-void append_field(std::string& out, unsigned field, std::string_view content) {
-  append_number(out, field << 3 | 2U);
-  append_number(out, content.size());
-  out += content;
-}
-
-void append_piece(std::string& out, std::string_view text, float score, PieceType type) {
-  std::string piece;
-  append_field(piece, piece_text_field, text);
-  append_number(piece, piece_score_field << 3 | 5U);
-  const auto bits = std::bit_cast<std::uint32_t>(score);
-  for (int shift = 0; shift < 32; shift += 8) piece += static_cast<char>(bits >> shift);
-  append_number(piece, piece_type_field << 3);
-  append_number(piece, type);
-  append_field(out, pieces_field, piece);
-}
-
 std::optional<std::string> from_base64(std::string_view text) {
   std::string bytes;
   std::uint32_t value = 0;
@@ -141,6 +116,12 @@ std::optional<std::string> from_base64(std::string_view text) {
     bytes += static_cast<char>(value >> bits);
   }
   return bytes;
+}
+
+void check_character_map(const std::string& path, std::string_view map) {
+  if (!map.empty() && !stays_inside(map)) {
+    throw Error(ErrorCode::format, {path}, "a character map that points outside itself", "a sentencepiece model");
+  }
 }
 
 /// Refuses every other arrangement of normalizer, splitting and frame, naming it.
@@ -178,22 +159,72 @@ void check_arrangement(const std::string& path, const Json& json) {
 
 }  // namespace
 
-void check_character_map(const std::string& path, const std::string& content) {
-  Fields model(content);
-  std::string_view part;
-  while (const std::optional<unsigned> field = model.next(part)) {
-    if (*field != normalizer_field && *field != denormalizer_field) continue;
-    Fields normalizer(part);
-    std::string_view map;
-    while (const std::optional<unsigned> inner = normalizer.next(map)) {
-      if (*inner == map_field && !map.empty() && !stays_inside(map)) {
-        throw Error(ErrorCode::format, {path}, "a character map that points outside itself", "a sentencepiece model");
+PieceModel read_sentence_piece_model(const std::string& path, const std::string& content) {
+  // Numbers of sentencepiece_model.proto: fields of the model, of a piece, and of the two specifications.
+  constexpr unsigned pieces_field = 1, trainer_field = 2, normalizer_field = 3;
+  constexpr unsigned text_field = 1, score_field = 2, type_field = 3;
+  enum PieceType : std::uint64_t { normal = 1, unknown = 2, control = 3 };
+  constexpr unsigned model_type = 3, spaces_behind = 24, byte_fallback = 35;
+  constexpr unsigned map_field = 2, space_in_front = 3, single_spaces = 4, marked_spaces = 5;
+  const auto damaged = [&] {
+    return Error(ErrorCode::format, {path}, "bytes that do not parse", "a sentencepiece model");
+  };
+  const auto require = [&](bool good, const std::string& found, const std::string& wanted) {
+    if (!good) throw Error(ErrorCode::unsupported, {path}, found, wanted);
+  };
+  PieceModel result;
+  std::size_t count = 0;
+  const auto add_piece = [&](std::string_view bytes) {
+    PieceModel::Piece piece;
+    std::uint64_t type = normal;
+    Fields fields(bytes);
+    while (const auto field = fields.next()) {
+      if (field->number == text_field) piece.text = field->bytes;
+      if (field->number == type_field) type = field->value;
+      if (field->number == score_field && field->bytes.size() == sizeof(float)) {
+        std::memcpy(&piece.score, field->bytes.data(), sizeof(float));
       }
     }
+    if (!fields.whole() || !std::isfinite(piece.score)) throw damaged();
+    const char* const frame[] = {"<unk>", "<s>", "</s>"};
+    if (count < 3) {
+      require(piece.text == frame[count] && type == (count == 0 ? unknown : control),
+              "piece " + std::to_string(count) + " '" + piece.text + "'",
+              "<unk>, <s> and </s> first, as in XLM-RoBERTa");
+    } else {
+      require(type == normal, "piece '" + piece.text + "' of type " + std::to_string(type), "normal pieces");
+      if (piece.text.empty()) throw damaged();
+      result.pieces.push_back(std::move(piece));
+    }
+    ++count;
+  };
+  Fields model(content);
+  while (const auto part = model.next()) {
+    if (part->number == pieces_field) add_piece(part->bytes);
+    if (part->number != trainer_field && part->number != normalizer_field) continue;
+    Fields fields(part->bytes);
+    while (const auto field = fields.next()) {
+      if (part->number == trainer_field) {
+        require(field->number != model_type || field->value == 1, "a model of type " + std::to_string(field->value),
+                "1, unigram");
+        require(field->number != spaces_behind || field->value == 0, "spaces behind words", "spaces before words");
+        require(field->number != byte_fallback || field->value == 0, "a unigram model with byte_fallback",
+                "one without");
+      } else {
+        if (field->number == map_field) result.character_map = field->bytes;
+        for (const unsigned flag : {space_in_front, single_spaces, marked_spaces}) {
+          require(field->number != flag || field->value == 1, "another treatment of spaces", "sentencepiece's default");
+        }
+      }
+    }
+    if (!fields.whole()) throw damaged();
   }
+  if (!model.whole() || result.pieces.empty()) throw damaged();
+  check_character_map(path, result.character_map);
+  return result;
 }
 
-std::string sentence_piece_from_tokenizer_json(const std::string& path) {
+PieceModel read_sentence_piece_json(const std::string& path) {
   const Json json = parse_json(path, read_file(path));
   check_arrangement(path, json);
   const Json& pieces = json_at(json["model"], "vocab");
@@ -201,7 +232,7 @@ std::string sentence_piece_from_tokenizer_json(const std::string& path) {
   const auto text_of = [&](std::size_t i) -> std::string {
     const Json& piece = pieces[i];
     const bool sound = piece.is_array() && piece.size() == 2 && piece[0].is_string() && piece[1].is_number();
-    if (!sound || !std::isfinite(static_cast<float>(piece[1].get<double>()))) {
+    if (!sound || !std::isfinite(static_cast<float>(piece[1].get<double>())) || piece[0].get<std::string>().empty()) {
       throw Error(ErrorCode::format, {path}, "piece " + std::to_string(i) + " of another form", "a text and a score");
     }
     return piece[0].get<std::string>();
@@ -212,22 +243,16 @@ std::string sentence_piece_from_tokenizer_json(const std::string& path) {
     throw Error(ErrorCode::unsupported, {path}, "a vocabulary of another order",
                 "<s>, <pad>, </s>, <unk>, the pieces, <mask>");
   }
-  std::string model;
-  append_piece(model, "<unk>", 0, unknown);
-  append_piece(model, "<s>", 0, control);
-  append_piece(model, "</s>", 0, control);
+  PieceModel result;
   for (std::size_t i = 4; i + 1 < pieces.size(); ++i) {
-    const std::string text = text_of(i);
-    append_piece(model, text, static_cast<float>(pieces[i][1].get<double>()), normal);
+    result.pieces.push_back({text_of(i), static_cast<float>(pieces[i][1].get<double>())});
   }
   const Json& map = json_at(json["normalizer"], "precompiled_charsmap");
   const std::optional<std::string> bytes = map.is_string() ? from_base64(map.get<std::string>()) : std::nullopt;
   if (!bytes) throw Error(ErrorCode::format, {path}, "no precompiled_charsmap", "a character map in base64");
-  std::string normalizer;
-  append_field(normalizer, map_field, *bytes);
-  append_field(model, 2, "");  // a trainer specification of defaults: unigram, <unk> 0, <s> 1, </s> 2
-  append_field(model, normalizer_field, normalizer);
-  return model;
+  check_character_map(path, *bytes);
+  result.character_map = *bytes;
+  return result;
 }
 
 }  // namespace promptcache::text

@@ -2,14 +2,16 @@
 
 #include <string>
 
+#include "text/unigram.hpp"
+
 namespace promptcache::text {
 
-/// Checks the parts of a serialized sentencepiece model that the library follows without looking: the character map's
-/// trie must stay inside its own array. `content` must be a model that parses. Throws `Error(format)` naming `path`.
-void check_character_map(const std::string& path, const std::string& content);
+/// Reads a sentencepiece model file's content. Its pieces must begin with <unk>, <s>, </s>, as XLM-RoBERTa's do, and be
+/// of the unigram kind with sentencepiece's default treatment of spaces; what is not supported is named. The character
+/// map is checked to stay inside itself. Throws `Error` naming `path`.
+PieceModel read_sentence_piece_model(const std::string& path, const std::string& content);
 
-/// A serialized sentencepiece model with the pieces, scores and character map of an XLM-RoBERTa tokenizer.json, in the
-/// order of sentencepiece (<unk>, <s>, </s>, pieces; <pad> and <mask> are none). Throws `Error` naming the file.
-std::string sentence_piece_from_tokenizer_json(const std::string& path);
+/// The same from an XLM-RoBERTa tokenizer.json.
+PieceModel read_sentence_piece_json(const std::string& path);
 
 }  // namespace promptcache::text

@@ -117,6 +117,18 @@ TEST_CASE("training learns what the labels say, with every loss and head") {
   }
 }
 
+TEST_CASE("an XLM-RoBERTa is trained and written as one") {
+  Scene scene;
+  std::filesystem::remove_all(scene.options.model);
+  std::filesystem::copy(test::data_file("tiny_xlmr"), scene.options.model, std::filesystem::copy_options::recursive);
+  const TrainResult result = train::train(scene.options);
+  CHECK(result.epochs == scene.options.epochs);
+  const ModelDirectory written = ModelDirectory::open(scene.options.out);
+  CHECK(written.encoder().architecture == Architecture::xlm_roberta);
+  CHECK(open_tokenizer(written)->encode("how do i reset it", 64).ids ==
+        open_tokenizer(ModelDirectory::open(scene.options.model))->encode("how do i reset it", 64).ids);
+}
+
 TEST_CASE("training on labels drawn at random stays at chance on other pairs") {
   Scene scene;
   scene.directory.write("train.tsv", pairs_text(256, 3, true));
