@@ -1,2 +1,2 @@
 set(promptcache_sources adamw.cpp checkpoint.cpp dataset.cpp encoder.cpp kernels.cpp losses.cpp operations.cpp
-    sharded_encoder.cpp trainer.cpp)
+    run_setup.cpp sharded_encoder.cpp trainer.cpp)

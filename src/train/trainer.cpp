@@ -21,86 +21,11 @@
 #include "promptcache/train/losses.hpp"
 #include "train/checkpoint.hpp"
 #include "train/dataset.hpp"
+#include "train/run_setup.hpp"
 #include "train/sharded_encoder.hpp"
 
 namespace promptcache::train {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-constexpr const char* checkpoint_name = "checkpoint.safetensors";
-
-Loss parse_loss(const std::string& name) {
-  if (name == "bce") return Loss::bce;
-  if (name == "sld") return Loss::sld;
-  if (name == "sld-symmetric") return Loss::sld_symmetric;
-  throw Error(ErrorCode::usage, {"loss"}, "'" + name + "'", "bce, sld or sld-symmetric");
-}
-
-const char* name_of(Head head) { return head == Head::fixed ? "fixed" : head == Head::platt ? "platt" : "learned"; }
-
-torch::Device parse_device(const std::string& name) {
-  const bool cuda = torch::cuda::is_available();
-  if (name == "cpu" || (name == "auto" && !cuda)) return torch::kCPU;
-  if (name != "auto" && name != "cuda")
-    throw Error(ErrorCode::usage, {"device"}, "'" + name + "'", "auto, cpu or cuda");
-  if (!cuda) {
-    throw Error(ErrorCode::usage, {"device"}, "'cuda' on a machine or LibTorch without CUDA", "auto or cpu");
-  }
-  return torch::kCUDA;
-}
-
-void check_options(const TrainOptions& options) {
-  const auto require = [](bool good, const char* name, const std::string& found, const char* wanted) {
-    if (!good) throw Error(ErrorCode::usage, {name}, found, wanted);
-  };
-  require(options.epochs >= 1, "epochs", "0", "at least 1");
-  require(options.batch_size >= 1, "batch-size", "0", "at least 1");
-  require(options.threads >= 1, "threads", "0", "at least 1");
-  require(options.max_tokens >= 3, "max-tokens", std::to_string(options.max_tokens), "at least 3");
-  require(options.learning_rate > 0 && std::isfinite(options.learning_rate), "learning-rate",
-          std::to_string(options.learning_rate), "a number above 0");
-  require(options.eps > 0 && options.eps < 0.5, "eps", std::to_string(options.eps), "a number between 0 and 0.5");
-  require(!options.lambda || (*options.lambda > 0 && std::isfinite(*options.lambda)), "lambda",
-          std::to_string(options.lambda.value_or(0)), "a number above 0");
-}
-
-/// The output directory, made or taken over; its checkpoint when resuming.
-std::string prepare_output(const TrainOptions& options) {
-  namespace fs = std::filesystem;
-  const std::string checkpoint = options.out + "/" + checkpoint_name;
-  if (options.resume) {
-    if (!fs::exists(checkpoint)) {
-      throw Error(ErrorCode::not_found, {checkpoint}, "no such file", "the checkpoint of an unfinished run");
-    }
-    return checkpoint;
-  }
-  std::error_code status;
-  if (fs::exists(options.out) && (!fs::is_directory(options.out) || !fs::is_empty(options.out))) {
-    throw Error(ErrorCode::usage, {options.out}, "something there already",
-                "an absent or empty directory, or --resume for an unfinished run");
-  }
-  fs::create_directories(options.out, status);
-  if (status) throw system_error({options.out}, status.value(), "a directory that can be created");
-  // Found out now, not after an hour of training.
-  write_file_atomically(options.out + "/.writable", "");
-  fs::remove(options.out + "/.writable", status);
-  return checkpoint;
-}
-
-/// Platt's fit, but never flatter than one logit a standard deviation: on pairs chosen to be hard the untouched model's
-/// similarities say nothing about the label, the fit is flat or falls, and no similarity could move the loss.
-Calibration starting_head(const std::vector<double>& similarities, const std::vector<double>& labels) {
-  const auto n = static_cast<double>(labels.size());
-  const double mean = std::accumulate(similarities.begin(), similarities.end(), 0.0) / n;
-  const double rate = std::accumulate(labels.begin(), labels.end(), 0.0) / n;
-  double variance = 0;
-  for (double s : similarities) variance += (s - mean) * (s - mean) / n;
-  const double deviation = std::max(std::sqrt(variance), 1e-3);
-  const Calibration steepest_needed{deviation, mean / deviation - std::log(rate / (1 - rate))};
-  const std::optional<Calibration> fit = try_fit_platt(similarities, labels);
-  return fit && fit->lambda < deviation ? *fit : steepest_needed;
-}
 
 class Run {
  public:
@@ -112,7 +37,11 @@ class Run {
         device_(parse_device(options.device)),
         max_tokens_(std::min(options.max_tokens, directory_.max_tokens())) {
     loss_ = parse_loss(options.loss);
+    settings_ = settings_of(options, max_tokens_);
     load_pairs();
+    sources_ = {{"base_model", sha256_file(directory_.file("model.safetensors")).hex()},
+                {"train", sha256_file(options.train).hex()},
+                {"valid", sha256_file(options.valid).hex()}};
     checkpoint_path_ = prepare_output(options);
     at::set_num_threads(static_cast<int>(options.threads));
     at::globalContext().setFlushDenormal(true);
@@ -197,24 +126,7 @@ class Run {
   }
 
   /// Facts that a checkpoint must share with the run that goes on from it.
-  std::string fingerprint() const {
-    Json json = {{"base", sha256_file(directory_.file("model.safetensors")).hex()},
-                 {"train", sha256_file(options_.train).hex()},
-                 {"valid", sha256_file(options_.valid).hex()},
-                 {"loss", options_.loss},
-                 {"head", name_of(options_.head)},
-                 {"eps", options_.eps},
-                 {"epochs", options_.epochs},
-                 {"batch_size", options_.batch_size},
-                 {"learning_rate", options_.learning_rate},
-                 {"warm_up", options_.warm_up},
-                 {"weight_decay", options_.weight_decay},
-                 {"gradient_clip", options_.gradient_clip},
-                 {"patience", options_.patience},
-                 {"max_tokens", max_tokens_},
-                 {"seed", options_.seed}};
-    return json.dump();
-  }
+  std::string fingerprint() const { return Json{{"settings", settings_}, {"sha256", sources_}}.dump(); }
 
   void start() {
     start_auc_ = best_auc_ = validation_auc();
@@ -485,28 +397,14 @@ class Run {
     copy_companion_files(directory_, options_.out);
     EncoderWeights weights = encoder_->weights();
     write_encoder_weights(options_.out + "/model.safetensors", directory_.encoder(), weights);
-    const Json json = {
-        {"lambda", written_.lambda},
-        {"c", written_.offset},
-        {"head", name_of(options_.head)},
-        {"training_head", {{"lambda", training_head.lambda}, {"c", training_head.offset}}},
-        {"loss", options_.loss},
-        {"eps", options_.eps},
-        {"seed", options_.seed},
-        {"epochs", options_.epochs},
-        {"batch_size", options_.batch_size},
-        {"learning_rate", options_.learning_rate},
-        {"warm_up", options_.warm_up},
-        {"weight_decay", options_.weight_decay},
-        {"gradient_clip", options_.gradient_clip},
-        {"max_tokens", max_tokens_},
-        {"sha256",
-         {{"base_model", sha256_file(directory_.file("model.safetensors")).hex()},
-          {"train", sha256_file(options_.train).hex()},
-          {"valid", sha256_file(options_.valid).hex()}}},
-        {"pairs", {{"train", train_.items.size()}, {"valid", valid_.items.size()}}},
-        {"validation",
-         {{"auc_before", start_auc_}, {"auc", best_auc_}, {"best_epoch", best_epoch_}, {"epochs", history_}}}};
+    Json json = {{"lambda", written_.lambda},
+                 {"c", written_.offset},
+                 {"training_head", {{"lambda", training_head.lambda}, {"c", training_head.offset}}}};
+    json.update(settings_);
+    json["sha256"] = sources_;
+    json["pairs"] = {{"train", train_.items.size()}, {"valid", valid_.items.size()}};
+    json["validation"] = {
+        {"auc_before", start_auc_}, {"auc", best_auc_}, {"best_epoch", best_epoch_}, {"epochs", history_}};
     write_file_atomically(options_.out + "/promptcache.json", json.dump(2) + "\n");
     std::error_code ignored;  // a checkpoint left behind harms nothing
     std::filesystem::remove(checkpoint_path_, ignored);
@@ -519,6 +417,7 @@ class Run {
   torch::Device device_;
   std::size_t max_tokens_;
   Loss loss_ = Loss::bce;
+  Json settings_, sources_;  // as checkpoints and promptcache.json keep them
   Dataset train_, valid_;
   std::string checkpoint_path_;
   std::unique_ptr<Encoder> encoder_;
