@@ -1,6 +1,6 @@
 #include "promptcache/model/encoder_weights.hpp"
 
-#include <array>
+#include <deque>
 #include <string>
 
 #include "promptcache/base/error.hpp"
@@ -74,12 +74,22 @@ EncoderWeights load_encoder_weights(const ModelDirectory& directory) {
   return weights;
 }
 
-void write_encoder_weights(const std::string& path, const EncoderConfig& config, EncoderWeights& weights) {
+void write_encoder_weights(const std::string& path, const ModelDirectory& source, EncoderWeights& weights) {
   std::vector<NamedTensor> tensors;
   for_each_encoder_tensor(
-      config, weights, [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
+      source.encoder(), weights,
+      [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
         tensors.push_back({name, shape, values});
       });
+  const SafetensorsFile file = SafetensorsFile::open(weights_file(source));
+  const std::string prefix = name_prefix(file);
+  std::deque<std::vector<float>> pooler;  // stay where they are
+  for (const std::string name : {"pooler.dense.weight", "pooler.dense.bias"}) {
+    if (!file.contains(prefix + name)) continue;
+    const std::vector<std::size_t>& shape = file.tensors().find(prefix + name)->second.shape;
+    pooler.push_back(file.read_f32(prefix + name, shape));
+    tensors.push_back({name, shape, pooler.back()});
+  }
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 

@@ -396,7 +396,7 @@ class Run {
     }
     copy_companion_files(directory_, options_.out);
     EncoderWeights weights = encoder_->weights();
-    write_encoder_weights(options_.out + "/model.safetensors", directory_.encoder(), weights);
+    write_encoder_weights(options_.out + "/model.safetensors", directory_, weights);
     Json json = {{"lambda", written_.lambda},
                  {"c", written_.offset},
                  {"training_head", {{"lambda", training_head.lambda}, {"c", training_head.offset}}}};

@@ -5,6 +5,7 @@
 
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/encoder_weights.hpp"
+#include "promptcache/model/safetensors.hpp"
 #include "support.hpp"
 
 namespace {
@@ -179,12 +180,34 @@ TEST_CASE("weights: a wrong shape, a cut file and other formats are named") {
                       [&] { load_encoder_weights(ModelDirectory::open(copy.path())); });
 }
 
+TEST_CASE("weights: the pooler of the source is kept") {
+  const Copy copy("tiny_bert");
+  const SafetensorsFile plain = SafetensorsFile::open(copy.file("model.safetensors"));
+  const std::vector<float> row(32, 0.25F);
+  const std::vector<float> matrix(32 * 32, 0.5F);
+  std::vector<std::vector<float>> values;
+  for (const auto& [name, view] : plain.tensors()) values.push_back(plain.read_f32(name, view.shape));
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, view] : plain.tensors()) tensors.push_back({name, view.shape, values[tensors.size()]});
+  tensors.push_back({"pooler.dense.weight", {32, 32}, matrix});
+  tensors.push_back({"pooler.dense.bias", {32}, row});
+  write_safetensors(copy.file("model.safetensors"), tensors);
+  const ModelDirectory source = ModelDirectory::open(copy.path());
+  EncoderWeights weights = load_encoder_weights(source);
+  const test::TemporaryDirectory target;
+  write_encoder_weights(target.file("model.safetensors"), source, weights);
+  const SafetensorsFile written = SafetensorsFile::open(target.file("model.safetensors"));
+  CHECK(written.read_f32("pooler.dense.weight", std::vector<std::size_t>{32, 32}) == matrix);
+  CHECK(written.read_f32("pooler.dense.bias", std::vector<std::size_t>{32}) == row);
+  CHECK(written.tensors().size() == tensors.size());
+}
+
 TEST_CASE("weights written beside the companion files make the same model again") {
   const ModelDirectory source = ModelDirectory::open(test::data_file("tiny_xlmr"));
   const test::TemporaryDirectory target;
   copy_companion_files(source, target.path());
   EncoderWeights weights = load_encoder_weights(source);
-  write_encoder_weights(target.file("model.safetensors"), source.encoder(), weights);
+  write_encoder_weights(target.file("model.safetensors"), source, weights);
   const ModelDirectory copy = ModelDirectory::open(target.path());
   const EncoderWeights again = load_encoder_weights(copy);
   CHECK(again.word_embeddings == weights.word_embeddings);

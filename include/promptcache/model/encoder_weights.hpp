@@ -43,8 +43,8 @@ using EncoderTensorVisitor =
 /// reading, training and writing share. Sizes `weights.layers` to the configuration first.
 void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weights, const EncoderTensorVisitor& visit);
 
-/// Writes model.safetensors (F32, names without a prefix); same weights, same bytes. Throws `Error` as
-/// `write_safetensors`.
-void write_encoder_weights(const std::string& path, const EncoderConfig& config, EncoderWeights& weights);
+/// Writes model.safetensors (F32, names without a prefix) of a model made from `source`, whose pooler is kept as it is:
+/// nothing here uses it, but other loaders miss it. Same weights, same bytes. Throws `Error` as `write_safetensors`.
+void write_encoder_weights(const std::string& path, const ModelDirectory& source, EncoderWeights& weights);
 
 }  // namespace promptcache
