@@ -1,12 +1,10 @@
 #include "index/graph.hpp"
 
-// hnswlib is a header full of templates and of functions that are not even inline. Under names of our own it cannot clash
-// with the copy, perhaps of another version, that the serving binary itself uses.
+// hnswlib is a header full of templates and of functions that are not even inline. Under a name of our own it cannot clash
+// with the copy, perhaps of another version, that the serving binary itself uses. Its SIMD is not needed, since the
+// distance is ours, and its prefetching reads past the end of a node's list of links.
 #define hnswlib promptcache_hnswlib
-#define cpuid promptcache_cpuid
-#define xgetbv promptcache_xgetbv
-#define AVXCapable promptcache_avx_capable
-#define AVX512Capable promptcache_avx512_capable
+#define NO_MANUAL_VECTORIZATION
 #include <hnswlib/hnswlib.h>
 
 #include <algorithm>
