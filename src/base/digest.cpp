@@ -1,6 +1,7 @@
 #include "promptcache/base/digest.hpp"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -21,6 +22,18 @@ std::string Digest::hex() const {
   return text;
 }
 
+std::optional<Digest> Digest::from_hex(std::string_view text) {
+  Digest digest;
+  if (text.size() != 2 * digest.bytes.size()) return std::nullopt;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return std::nullopt;
+    const auto digit = static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
+    digest.bytes[i / 2] = static_cast<std::uint8_t>(digest.bytes[i / 2] << 4 | digit);
+  }
+  return digest;
+}
+
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   State() = default;
@@ -38,7 +51,9 @@ void check(int ok) {
 }  // namespace
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
-  check(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr));
+  // Looked up once: EVP_sha256() would have OpenSSL look for it each time, which takes longer than a digest.
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  check(EVP_DigestInit_ex(state_->context, algorithm, nullptr));
 }
 Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;
@@ -66,6 +81,16 @@ Sha256& Sha256::field(std::string_view name, std::string_view value) {
 Digest Sha256::finish() {
   Digest digest;
   check(EVP_DigestFinal_ex(state_->context, digest.bytes.data(), nullptr));
+  return digest;
+}
+
+Digest hmac_sha256(std::string_view secret, std::string_view text) {
+  Digest digest;
+  unsigned length = 0;
+  const auto* message = reinterpret_cast<const unsigned char*>(text.data());
+  const unsigned char* made = HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), message, text.size(),
+                                   digest.bytes.data(), &length);
+  check(made != nullptr && length == digest.bytes.size() ? 1 : 0);
   return digest;
 }
 

@@ -42,6 +42,7 @@ const char* to_string(ErrorCode code) noexcept {
     case ErrorCode::numeric: return "numeric";
     case ErrorCode::diverged: return "diverged";
     case ErrorCode::closed: return "closed";
+    case ErrorCode::busy: return "busy";
   }
   return "unknown";
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/base64.hpp"
 #include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
@@ -90,32 +91,6 @@ bool stays_inside(std::string_view map) {
     if (((unit >> 8) & 1U) != 0 && (unit_at(units, children) & 0x7FFFFFFFU) >= texts) return false;
   }
   return true;
-}
-
-std::optional<std::string> from_base64(std::string_view text) {
-  std::string bytes;
-  std::uint32_t value = 0;
-  int bits = 0;
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  for (const char c : text) {
-    unsigned digit = 0;
-    if (c >= 'A' && c <= 'Z')
-      digit = static_cast<unsigned>(c - 'A');
-    else if (c >= 'a' && c <= 'z')
-      digit = static_cast<unsigned>(c - 'a') + 26;
-    else if (c >= '0' && c <= '9')
-      digit = static_cast<unsigned>(c - '0') + 52;
-    else if (c == '+' || c == '/')
-      digit = c == '+' ? 62 : 63;
-    else
-      return std::nullopt;
-    value = value << 6 | digit;
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes += static_cast<char>(value >> bits);
-  }
-  return bytes;
 }
 
 void check_character_map(const std::string& path, std::string_view map) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>  // hash, specialised below
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,13 @@ struct Digest {
 
   /// 64 lower-case hexadecimal digits.
   std::string hex() const;
+
+  /// The 32 bytes as they are.
+  std::string_view view() const noexcept { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+  /// From `hex()`; nothing for any other text.
+  static std::optional<Digest> from_hex(std::string_view text);
+
   auto operator<=>(const Digest&) const = default;
 };
 
@@ -47,6 +55,9 @@ class Sha256 {
 
 /// SHA-256 of one text.
 Digest sha256(std::string_view text);
+
+/// HMAC-SHA-256 (RFC 2104): a digest that only those who have the secret can make.
+Digest hmac_sha256(std::string_view secret, std::string_view text);
 
 /// SHA-256 of a file's content. Throws `Error(io)` naming the path.
 Digest sha256_file(const std::string& path);

@@ -18,6 +18,7 @@ enum class ErrorCode {
   numeric,      ///< NaN or infinity where a finite number is needed
   diverged,     ///< a computation of ours ran into NaN or infinity on finite input
   closed,       ///< the object this belongs to is gone
+  busy,         ///< another process or thread has it
 };
 
 /// Name of a code as it appears in messages and logs, for example "format".
