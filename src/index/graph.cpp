@@ -1,8 +1,8 @@
 #include "index/graph.hpp"
 
-// hnswlib is a header full of templates and of functions that are not even inline. Under a name of our own it cannot clash
-// with the copy, perhaps of another version, that the serving binary itself uses. Its SIMD is not needed, since the
-// distance is ours, and its prefetching reads past the end of a node's list of links.
+// hnswlib is a header full of templates and of functions that are not even inline. Under a name of our own it cannot
+// clash with the copy, perhaps of another version, that the serving binary itself uses. Its SIMD is not needed, since
+// the distance is ours, and its prefetching reads past the end of a node's list of links.
 #define hnswlib promptcache_hnswlib
 #define NO_MANUAL_VECTORIZATION
 #include <hnswlib/hnswlib.h>
@@ -56,7 +56,7 @@ struct Graph::Impl {
   std::size_t dimension;
   hnswlib::HierarchicalNSW<float> graph;
   std::size_t capacity = first_capacity;
-  std::vector<std::vector<EntryId>> entries_of;  // of each node; none: unused
+  std::vector<std::vector<EntryId>> entries_of;  // of each node, in order; none: unused
   std::vector<Node> unused;
   std::unordered_map<EntryId, Node> node_of;
   std::unordered_multimap<std::size_t, Node> nodes_of_hash;  // of vectors in use, to find equal ones
@@ -83,7 +83,8 @@ struct Graph::Impl {
     const auto [begin, end] = nodes_of_hash.equal_range(hash);
     for (auto same = begin; same != end; ++same) {
       if (!equals(same->second, vector)) continue;
-      entries_of[same->second].push_back(id);
+      std::vector<EntryId>& entries = entries_of[same->second];
+      entries.insert(std::upper_bound(entries.begin(), entries.end(), id), id);  // nearly always the end
       node_of[id] = same->second;
       return;
     }
@@ -118,7 +119,7 @@ struct Graph::Impl {
     const Node node = found->second;
     node_of.erase(found);
     std::vector<EntryId>& entries = entries_of[node];
-    entries.erase(std::find(entries.begin(), entries.end(), id));
+    entries.erase(std::lower_bound(entries.begin(), entries.end(), id));
     if (!entries.empty()) return true;
     const auto [begin, end] = nodes_of_hash.equal_range(hash_of({vector_of(node), dimension}));
     nodes_of_hash.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == node; }));
@@ -161,7 +162,10 @@ std::vector<Candidate> Graph::search(std::span<const float> vector, std::size_t 
   if (k == 0 || impl_->node_of.empty()) return result;
   auto nearest = impl_->graph.searchKnn(vector.data(), std::min(k, impl_->entries_of.size()));
   for (; !nearest.empty(); nearest.pop()) {
-    for (const EntryId id : impl_->entries_of[nearest.top().second]) result.push_back({id, -nearest.top().first});
+    const std::vector<EntryId>& entries = impl_->entries_of[nearest.top().second];
+    for (std::size_t i = 0; i < std::min(k, entries.size()); ++i) {  // thousands may share a vector
+      result.push_back({entries[i], -nearest.top().first});
+    }
   }
   std::sort(result.begin(), result.end(), better);
   if (result.size() > k) result.resize(k);

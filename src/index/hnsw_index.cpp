@@ -221,6 +221,11 @@ HnswIndex::~HnswIndex() = default;
 
 std::size_t HnswIndex::dimension() const { return impl_->dimension; }
 
+std::size_t HnswIndex::bytes_per_entry() const {
+  constexpr std::size_t records = 200;  // labels, levels, the tables from entry to node and back
+  return dimension() * sizeof(float) + (2 * impl_->options.m + 1) * sizeof(std::uint32_t) + records;
+}
+
 std::size_t HnswIndex::size() const {
   const std::shared_lock lock(impl_->mutex);
   return impl_->shelf.size();

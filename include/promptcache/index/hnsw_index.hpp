@@ -11,7 +11,7 @@ namespace promptcache {
 struct HnswOptions {
   std::size_t m = 16;                 ///< links of a node on the upper levels; twice as many on the lowest
   std::size_t ef_construction = 200;  ///< candidates looked at when linking a node
-  std::size_t ef_search = 96;         ///< candidates kept in a search; more: better recall, slower
+  std::size_t ef_search = 160;        ///< candidates kept in a search; more: better recall, slower
   std::size_t graph_from = 4096;      ///< below this many entries all are scanned exactly; 0: always a graph
   double rebuild_after = 1;           ///< rebuilt after so many removals and re-uses of nodes a live entry
   std::uint64_t seed = 1;             ///< of the levels of the nodes
@@ -32,6 +32,7 @@ class HnswIndex : public SimilarityIndex {
   ~HnswIndex() override;  ///< waits for a rebuild to notice that it is not wanted any more: milliseconds
 
   std::size_t dimension() const override;
+  std::size_t bytes_per_entry() const override;
   std::size_t size() const override;
   void add(EntryId id, std::span<const float> vector) override;
   bool remove(EntryId id) override;

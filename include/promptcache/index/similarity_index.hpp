@@ -22,6 +22,10 @@ class SimilarityIndex {
   virtual ~SimilarityIndex() = default;
 
   virtual std::size_t dimension() const = 0;
+
+  /// Memory that an entry takes, for the bounds of a store.
+  virtual std::size_t bytes_per_entry() const { return dimension() * sizeof(float) + 64; }
+
   virtual std::size_t size() const = 0;
 
   /// Adds an L2-normalised vector; an id that is present already is replaced.
