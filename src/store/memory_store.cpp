@@ -1,75 +1,56 @@
 #include "promptcache/store/memory_store.hpp"
 
-#include <iterator>
+#include <atomic>
 #include <utility>
 
-#include "promptcache/base/error.hpp"
+#include "store/table.hpp"
 
 namespace promptcache {
 
-MemoryStore::MemoryStore(const MemoryStoreOptions& options) : options_(options) {
-  if (options.max_entries == 0) {
-    throw Error(ErrorCode::usage, {"MemoryStoreOptions.max_entries"}, "0", "at least 1");
-  }
-}
+struct MemoryStore::Impl {
+  store::Table table;
+  std::atomic<EntryId> last_id{0};
+  std::uint64_t instance = store::random_instance();
+};
 
-EntryStore::EntryPointer MemoryStore::take(Recency::iterator place) {
-  EntryPointer entry = std::move(*place);
-  by_id_.erase(entry->id);
-  by_key_.erase(entry->key);
-  recency_.erase(place);
-  return entry;
-}
+MemoryStore::MemoryStore(MemoryStoreOptions options)
+    : impl_(new Impl{.table = {std::move(options.limits), options.keep_vectors}}) {}
+
+MemoryStore::~MemoryStore() = default;
 
 EntryStore::PutResult MemoryStore::put(Entry entry) {
+  if (!impl_->table.fits(entry)) return {};
   PutResult result;
-  const auto shared = std::make_shared<Entry>(std::move(entry));
-  const std::lock_guard lock(mutex_);
-  shared->id = result.id = next_id_++;
-  if (const auto same = by_key_.find(shared->key); same != by_key_.end()) result.removed.push_back(take(same->second));
-  while (recency_.size() >= options_.max_entries) result.removed.push_back(take(std::prev(recency_.end())));
-  recency_.push_front(shared);
-  by_id_[shared->id] = recency_.begin();
-  by_key_[shared->key] = recency_.begin();
+  result.id = entry.id = ++impl_->last_id;
+  result.removed = impl_->table.put(std::move(entry));
   return result;
 }
 
-EntryStore::EntryPointer MemoryStore::get(EntryId id) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : *found->second;
+EntryStore::EntryPointer MemoryStore::get(EntryId id) const { return impl_->table.get(id); }
+EntryStore::EntryPointer MemoryStore::find(const Digest& key) const { return impl_->table.find(key); }
+void MemoryStore::touch(EntryId id) { impl_->table.touch(id); }
+void MemoryStore::extend(EntryId id, Entry::TimePoint expires) { impl_->table.extend(id, expires); }
+
+std::vector<EntryStore::EntryPointer> MemoryStore::erase(const std::vector<EntryId>& ids) {
+  return impl_->table.erase(ids);
+}
+std::vector<EntryStore::EntryPointer> MemoryStore::erase_expired(Entry::TimePoint now, std::size_t limit) {
+  return impl_->table.erase_expired(now, limit);
 }
 
-EntryStore::EntryPointer MemoryStore::find(const Digest& key) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = by_key_.find(key);
-  return found == by_key_.end() ? nullptr : *found->second;
-}
-
-void MemoryStore::touch(EntryId id) {
-  const std::lock_guard lock(mutex_);
-  const auto found = by_id_.find(id);
-  if (found != by_id_.end()) recency_.splice(recency_.begin(), recency_, found->second);
-}
-
-EntryStore::EntryPointer MemoryStore::erase(EntryId id) {
-  const std::lock_guard lock(mutex_);
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : take(found->second);
-}
-
-std::size_t MemoryStore::size() const {
-  const std::lock_guard lock(mutex_);
-  return recency_.size();
-}
+std::size_t MemoryStore::size() const { return impl_->table.size(); }
+std::size_t MemoryStore::bytes() const { return impl_->table.bytes(); }
 
 void MemoryStore::for_each(const std::function<void(const EntryPointer&)>& visit) const {
-  std::vector<EntryPointer> all;  // a visitor may call back into the store
-  {
-    const std::lock_guard lock(mutex_);
-    all.assign(recency_.begin(), recency_.end());
-  }
-  for (const EntryPointer& entry : all) visit(entry);
+  for (const EntryPointer& entry : impl_->table.all()) visit(entry);  // no lock: a visitor may call back
 }
+
+void MemoryStore::add_wrong_pair(const Digest& request, const Digest& entry) {
+  impl_->table.add_wrong_pair({request, entry});
+}
+bool MemoryStore::is_wrong_pair(const Digest& request, const Digest& entry) const {
+  return impl_->table.is_wrong_pair({request, entry});
+}
+std::uint64_t MemoryStore::instance() const { return impl_->instance; }
 
 }  // namespace promptcache

@@ -1,1 +1,1 @@
-set(promptcache_sources memory_store.cpp)
+set(promptcache_sources database.cpp json_lines.cpp memory_store.cpp record.cpp sqlite_store.cpp store_file.cpp table.cpp)
