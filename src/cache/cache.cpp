@@ -1,5 +1,6 @@
 #include "promptcache/cache/cache.hpp"
 
+#include <exception>
 #include <utility>
 
 #include "cache/core.hpp"
@@ -17,30 +18,38 @@ const char* to_string(Outcome outcome) noexcept {
   return "unknown";
 }
 
-Cache::Cache(CacheOptions options) : core_(std::make_shared<Core>(std::move(options))) {}
+Cache::Cache(CacheOptions options) : core_(std::make_shared<Core>(std::move(options))) { core_->start(); }
 
-Cache::~Cache() { core_->flights->close(); }
+Cache::~Cache() { core_->close(); }
 
 Lookup Cache::lookup(const Request& request) {
+  const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<Lookup::State>();
   state->core = core_;
-  state->scope = request.scope.digest();
-  {
-    const auto start = std::chrono::steady_clock::now();
-    state->key = request_key(request.scope, request.prompt);
-    state->reply.decision.timings.exact = std::chrono::steady_clock::now() - start;
-  }
-  state->prompt = request.prompt;
+  state->fields = request.scope.fields();
+  state->timeout = request.timeout;
+  state->probe.scope = core_->stored_scope(request.scope);
+  state->probe.key = core_->stored_key(state->probe.scope, request.prompt);
+  state->probe.prompt = request.prompt;
   Lookup ticket(std::move(state));  // gives up its seat should anything below throw
-  core_->look_up(*ticket.state_);
+  core_->look_up(*ticket.state_, start);
   return ticket;
 }
 
 Lookup Cache::lookup_for_compute(const Request& request) {
   Lookup ticket = lookup(request);
-  if (ticket.in_flight()) ticket.wait();
-  if (!ticket.hit() && ticket.state_->seat) core_->flights->computes_here(*ticket.state_->seat);
+  if (ticket.in_flight()) ticket.wait_or_give_up();
+  if (ticket.hit() || !ticket.state_->seat) return ticket;
+  Lookup::State& state = *ticket.state_;
+  if (const std::exception_ptr failure = core_->flights->failure(*state.seat)) std::rethrow_exception(failure);
+  core_->flights->computes_here(*state.seat);
+  if (core_->options.coalesce_similar) core_->join_similar(state);
   return ticket;
+}
+
+void Cache::share_failure(const Lookup& ticket) const {
+  if (core_->options.leader_failure != LeaderFailure::share || !ticket.state_->seat) return;
+  core_->flights->release(*ticket.state_->seat, std::current_exception());
 }
 
 std::optional<EntryId> Cache::insert(Lookup&& ticket, Response response) {
@@ -53,7 +62,13 @@ std::optional<EntryId> Cache::insert(Lookup&& ticket, Response response) {
 }
 
 bool Cache::report(DecisionId decision, Feedback feedback) { return core_->report(decision, feedback); }
+bool Cache::report(std::string_view token, Feedback feedback) { return core_->report(token, feedback); }
+std::string Cache::token(const Decision& decision) const { return core_->token(decision); }
+
+std::size_t Cache::invalidate(const Invalidation& which, bool dry_run) { return core_->invalidate(which, dry_run); }
 
 CacheStats Cache::stats() const { return core_->stats(); }
+
+void Cache::wait_for_re_embedding() const { core_->wait_for_re_embedding(); }
 
 }  // namespace promptcache

@@ -1,13 +1,21 @@
 #include "cache/core.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <exception>
 #include <utility>
 
+#include "cache/attempt.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/index/hnsw_index.hpp"
 #include "promptcache/store/memory_store.hpp"
+#include "store/table.hpp"
 
 namespace promptcache {
+
+using cache::attempt;
+using cache::Probe;
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -26,30 +34,27 @@ class Stopwatch {
 };
 
 CacheOptions with_defaults(CacheOptions options) {
-  const auto require = [](bool good, const char* place, const char* wanted) {
-    if (!good) throw Error(ErrorCode::usage, {place}, "none", wanted);
+  const auto require = [](bool good, const char* place, const char* found, const char* wanted) {
+    if (!good) throw Error(ErrorCode::usage, {place}, found, wanted);
   };
-  require(options.embedder != nullptr, "CacheOptions.embedder", "an embedder");
-  require(options.policy != nullptr, "CacheOptions.policy", "a policy");
+  require(options.embedder != nullptr, "CacheOptions.embedder", "none", "an embedder");
+  require(options.policy != nullptr, "CacheOptions.policy", "none", "a policy");
+  require(options.max_stuck > 0, "CacheOptions.max_stuck", "0", "at least 1");
   if (!options.store) options.store = std::make_shared<MemoryStore>();
   if (!options.make_index) {
     options.make_index = [](std::size_t dimension) { return std::make_unique<HnswIndex>(dimension); };
   }
+  if (!options.clock) options.clock = [] { return std::chrono::system_clock::now(); };
   return options;
 }
 
-/// What a failing part of the caller's or of ours may throw, as text.
-template <class Action>
-bool attempt(Action&& action, std::string& what) {
-  try {
-    action();
-    return true;
-  } catch (const std::exception& error) {
-    what = error.what();
-  } catch (...) {
-    what = "an exception of unknown type";
-  }
-  return false;
+cache::DecisionLog::Record log_record(const Decision& decision, std::uint64_t instance) {
+  return {instance,
+          decision.id,
+          {decision.entry, decision.similarity, decision.next_similarity},
+          decision.reason == Reason::similar,
+          decision.request,
+          decision.candidate};
 }
 
 }  // namespace
@@ -58,21 +63,35 @@ Cache::Core::Core(CacheOptions given)
     : options(with_defaults(std::move(given))),
       embedder_identity(options.embedder->identity()),
       dimension(options.embedder->dimension()),
+      instance(store::random_instance()),
       indexes(options.make_index, dimension),
-      decisions(options.remembered_decisions) {
-  index_stored_entries();
+      decisions(options.remembered_decisions),
+      workers(options.max_stuck) {}
+
+void Cache::Core::close() {
+  const auto deadline = Clock::now() + options.closing_wait;
+  flights->close();
+  {
+    std::unique_lock lock(background_mutex_);
+    closing_ = true;
+    background_changed_.notify_all();
+    background_changed_.wait_until(lock, deadline, [&] { return !re_embedding_; });
+  }
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+  workers.close(std::max(left, std::chrono::milliseconds(0)));
 }
 
-void Cache::Core::index_stored_entries() {
-  options.store->for_each([&](const EntryPointer& entry) {
-    if (entry->vector.size() == dimension && entry->embedder == embedder_identity) {
-      indexes.find_or_make(entry->scope)->add(entry->id, entry->vector);
-    }
-  });
+Digest Cache::Core::stored_scope(const ScopeId& scope) const {
+  return options.secret.empty() ? scope.digest() : hmac_sha256(options.secret, scope.digest().view());
+}
+
+Digest Cache::Core::stored_key(const Digest& scope, std::string_view prompt) const {
+  const Digest key = request_key(scope, prompt, embedder_identity);
+  return options.secret.empty() ? key : hmac_sha256(options.secret, key.view());
 }
 
 void Cache::Core::note_failure(const char* part, const char* what, const char* consequence) {
-  ++counters.failures;
+  ++metrics.failures;
   if (!options.log) return;
   try {
     options.log(LogLevel::warning, std::string(part) + " failed: " + what + "; " + consequence);
@@ -80,256 +99,452 @@ void Cache::Core::note_failure(const char* part, const char* what, const char* c
   }
 }
 
-void Cache::Core::look_up(Lookup::State& ticket) {
-  ++counters.lookups;
-  Decision& decision = ticket.reply.decision;
-  decision.id = decisions.next();
-  if (find_exact(ticket)) return;
-  ticket.flights = flights;
-  ticket.seat = flights->join(ticket.key);
-  if (flights->state(*ticket.seat) != cache::SingleFlight::State::leads) {
-    if (decision.reason != Reason::store_failed) decision.reason = Reason::in_flight;
-    ticket.waiting = true;
-    return;
+/// Runs an action on `work`: here, or with a deadline on a worker and a copy. False, with the reason, when it did not
+/// end in time; `work` is as it was then.
+template <class Work, class Action>
+bool Cache::Core::within(std::optional<TimePoint> deadline, Work& work, Reason* reason, Action action) {
+  if (!deadline) {
+    action(*this, work);
+    return true;
   }
-  // A flight may have landed between the two steps above: its response is stored by now.
-  if (find_exact(ticket) || find_similar(ticket)) {
-    flights->settle(*ticket.seat, std::make_shared<const Reply>(ticket.reply));
-    return;
+  const auto copy = std::make_shared<Work>(work);
+  const auto result = workers.run([core = shared_from_this(), copy, action] { action(*core, *copy); }, *deadline);
+  if (result == cache::WorkerPool::Result::done) {
+    work = std::move(*copy);
+    return true;
   }
-  ++counters.misses;
+  ++metrics.timeouts;
+  if (result == cache::WorkerPool::Result::rejected) ++metrics.rejections;
+  if (reason != nullptr) {
+    *reason = result == cache::WorkerPool::Result::rejected ? Reason::overloaded : Reason::timed_out;
+  }
+  return false;
 }
 
-bool Cache::Core::find_exact(Lookup::State& ticket) {
-  const Stopwatch watch(ticket.reply.decision.timings.exact);
+void Cache::Core::look_up(Lookup::State& ticket, TimePoint start) {
+  ++metrics.lookups;
+  Decision& decision = ticket.probe.reply.decision;
+  decision.id = decisions.next();
+  decision.request = ticket.probe.key;
+  ticket.invalidations = invalidations.count();
+  if (ticket.timeout) ticket.deadline = start + *ticket.timeout;
+  const std::optional<TimePoint> deadline = ticket.deadline;
+
+  within(deadline, ticket.probe, &decision.reason, [](Core& core, Probe& probe) { core.find_exact(probe); });
+  auto end = Clock::now();
+  decision.timings.exact = end - start;
+  if (!ticket.probe.hit) {
+    ticket.started = options.clock();
+    ticket.flights = flights;
+    ticket.seat = flights->join(ticket.probe.key);
+    if (flights->state(*ticket.seat) != cache::SingleFlight::State::leads) {
+      if (decision.reason == Reason::no_candidate) decision.reason = Reason::in_flight;
+      ticket.waiting = true;
+      return;
+    }
+    if (decision.reason != Reason::timed_out && decision.reason != Reason::overloaded) {
+      // A flight may have landed between the two steps above: its response is stored by now.
+      within(deadline, ticket.probe, &decision.reason, [](Core& core, Probe& probe) {
+        core.find_exact(probe);
+        if (!probe.hit) core.find_similar(probe);
+      });
+    }
+    end = Clock::now();
+  }
+  metrics.lookup.add(end - start);
+  metrics.time(decision.timings);
+  if (!ticket.probe.hit) return note_miss(ticket);
+  accept(ticket);
+  if (ticket.seat) flights->settle(*ticket.seat, std::make_shared<const Reply>(ticket.probe.reply));
+}
+
+/// Counts a hit and keeps what is needed to judge it.
+void Cache::Core::accept(Lookup::State& ticket) {
+  ++(ticket.probe.reply.outcome == Outcome::exact_hit ? metrics.exact_hits : metrics.semantic_hits);
+  decisions.keep(log_record(ticket.probe.reply.decision, instance));
+  record(ticket);
+}
+
+void Cache::Core::note_miss(const Lookup::State& ticket) {
+  metrics.count_miss(ticket.probe.reply.decision.reason);
+  record(ticket);
+}
+
+void Cache::Core::record(const Lookup::State& ticket) const {
+  if (!options.on_decision) return;
+  try {
+    options.on_decision({options.clock(), ticket.probe.reply.outcome, ticket.probe.scope, ticket.probe.reply.decision});
+  } catch (...) {  // who listens must not turn a reply into an exception
+  }
+}
+
+/// False for an entry whose time is over; it is removed then.
+bool Cache::Core::servable(const Entry& entry) {
+  if (entry.expires == Entry::TimePoint::max() && !options.max_age) return true;
+  const Entry::TimePoint now = options.clock();
+  const bool too_old = options.max_age && entry.created + *options.max_age <= now;
+  if (entry.expires > now && !too_old) return true;
+  std::string what;
+  std::vector<EntryPointer> removed;
+  if (!attempt([&] { removed = options.store->erase({entry.id}); }, what)) {
+    note_failure("store", what.c_str(), "an expired entry stays, and is not served");
+  }
+  for (const EntryPointer& each : removed) drop(each);
+  metrics.expirations += removed.size();
+  return false;
+}
+
+void Cache::Core::find_exact(Probe& probe) {
   EntryPointer entry;
   std::string what;
-  if (!attempt([&] { entry = options.store->find(ticket.key); }, what)) {
-    ticket.reply.decision.reason = Reason::store_failed;
+  if (!attempt([&] { entry = options.store->find(probe.key); }, what)) {
+    probe.reply.decision.reason = Reason::store_failed;
     note_failure("store", what.c_str(), "not looked up");
-    return false;
+    return;
   }
-  if (!entry) return false;
-  Decision& decision = ticket.reply.decision;
+  if (!entry || !servable(*entry)) return;
+  Decision& decision = probe.reply.decision;
   decision.serve = true;
   decision.similarity = 1;
   decision.reason = Reason::exact_match;
-  serve(ticket, entry, Outcome::exact_hit, {entry->id, 1.0, {}});
-  return true;
+  serve(probe, entry, Outcome::exact_hit);
 }
 
-void Cache::Core::serve(Lookup::State& ticket, const EntryPointer& entry, Outcome outcome, const Evidence& evidence) {
-  ticket.hit = true;
-  ticket.reply.outcome = outcome;
-  ticket.reply.response = entry->response;
-  ticket.reply.decision.entry = entry->id;
-  ++(outcome == Outcome::exact_hit ? counters.exact_hits : counters.semantic_hits);
-  decisions.keep(ticket.reply.decision.id, {evidence, outcome == Outcome::semantic_hit});
+void Cache::Core::serve(Probe& probe, const EntryPointer& entry, Outcome outcome) {
+  probe.hit = true;
+  probe.reply.outcome = outcome;
+  probe.reply.response = entry->response;
+  probe.reply.chunks = entry->chunks;
+  probe.reply.decision.entry = entry->id;
+  probe.reply.decision.candidate = entry->key;
   std::string what;
-  if (!attempt([&] { options.store->touch(entry->id); }, what)) note_failure("store", what.c_str(), "use not noted");
+  const bool noted = attempt(
+      [&] {
+        options.store->touch(entry->id);
+        if (!options.extend_on_hit || entry->lifetime.count() == 0) return;
+        Entry::TimePoint expires = options.clock() + entry->lifetime;
+        if (options.max_age) expires = std::min(expires, entry->created + *options.max_age);
+        options.store->extend(entry->id, expires);
+      },
+      what);
+  if (!noted) note_failure("store", what.c_str(), "use not noted");
 }
 
-/// Fills the ticket's vector; false with a reason when the prompt takes part in exact matches only.
-bool Cache::Core::embed(Lookup::State& ticket, Reason& reason) {
-  const Stopwatch watch(ticket.reply.decision.timings.embed);
-  ticket.embedded = true;
-  if (ticket.prompt.empty()) {
+/// Fills the vector, or says why the prompt takes part in exact matches only.
+void Cache::Core::embed(Probe& probe) {
+  const Stopwatch watch(probe.reply.decision.timings.embed);
+  Reason& reason = probe.reply.decision.reason;
+  probe.embedded = true;
+  if (probe.prompt.empty()) {
     reason = Reason::unrepresented;
-    return false;
+    return;
   }
   std::vector<float> vector(dimension);
   EmbedReport report;
   std::string what;
-  const std::string_view text = ticket.prompt;
+  const std::string_view text = probe.prompt;
   if (!attempt([&] { report = options.embedder->embed({&text, 1}, vector); }, what)) {
     reason = Reason::embedder_failed;
     note_failure("embedder", what.c_str(), "exact matches only");
-    return false;
-  }
-  if (!report.truncated.empty() || !report.unrepresented.empty()) {
+  } else if (!report.truncated.empty() || !report.unrepresented.empty()) {
     reason = report.truncated.empty() ? Reason::unrepresented : Reason::truncated;
-    return false;
+  } else {
+    probe.vector = std::move(vector);
   }
-  ticket.vector = std::move(vector);
-  return true;
 }
 
-bool Cache::Core::find_similar(Lookup::State& ticket) {
-  Decision& decision = ticket.reply.decision;
-  if (!embed(ticket, decision.reason)) return false;
-  constexpr std::size_t wanted = 4;  // the nearest may have been evicted a moment ago
-  std::vector<Candidate> candidates;
-  std::vector<EntryPointer> entries;
+/// The nearest entries that may be served, with their similarities. False, with the reason, when a part fails.
+bool Cache::Core::read_candidates(Probe& probe, std::vector<Candidate>& candidates,
+                                  std::vector<EntryPointer>& entries) {
+  constexpr std::size_t wanted = 4;  // the nearest may have been removed a moment ago
+  Reason& reason = probe.reply.decision.reason;
   std::string what;
-  {
-    const Stopwatch watch(decision.timings.search);
-    const bool searched = attempt(
-        [&] {
-          if (const auto index = indexes.find(ticket.scope)) candidates = index->search(ticket.vector, wanted);
-        },
-        what);
-    if (!searched) {
-      decision.reason = Reason::index_failed;
-      note_failure("index", what.c_str(), "answered as a miss");
-      ticket.vector.clear();  // it may be the vector that is bad
-      return false;
-    }
-    const bool read = attempt(
-        [&] {
-          for (Candidate& candidate : candidates) {
-            if (EntryPointer entry = options.store->get(candidate.id)) {
-              candidates[entries.size()] = candidate;
-              entries.push_back(std::move(entry));
-            }
-          }
-        },
-        what);
-    if (!read) {
-      decision.reason = Reason::store_failed;
-      note_failure("store", what.c_str(), "answered as a miss");
-      return false;
-    }
-  }
-  if (entries.empty()) {
-    if (decision.reason != Reason::store_failed) decision.reason = Reason::no_candidate;
+  std::vector<Candidate> found;
+  const bool searched = attempt(
+      [&] {
+        if (const auto index = indexes.find(probe.scope)) found = index->search(probe.vector, wanted);
+      },
+      what);
+  if (!searched) {
+    reason = Reason::index_failed;
+    note_failure("index", what.c_str(), "answered as a miss");
+    probe.vector.clear();  // it may be the vector that is bad
     return false;
   }
-  Evidence evidence{candidates[0].id, static_cast<double>(candidates[0].similarity), {}};
-  if (entries.size() > 1) evidence.next_similarity = static_cast<double>(candidates[1].similarity);
+  bool wrong = false;
+  const bool read = attempt(
+      [&] {
+        for (const Candidate& candidate : found) {
+          EntryPointer entry = options.store->get(candidate.id);
+          if (!entry || !servable(*entry)) continue;
+          if (options.store->is_wrong_pair(probe.key, entry->key)) {
+            wrong = true;
+            continue;
+          }
+          candidates.push_back(candidate);
+          entries.push_back(std::move(entry));
+        }
+      },
+      what);
+  if (!read) {
+    reason = Reason::store_failed;
+    note_failure("store", what.c_str(), "answered as a miss");
+    return false;
+  }
+  if (!entries.empty()) return true;
+  if (reason != Reason::store_failed) reason = wrong ? Reason::reported_wrong : Reason::no_candidate;
+  return false;
+}
+
+void Cache::Core::find_similar(Probe& probe) {
+  Decision& decision = probe.reply.decision;
+  embed(probe);
+  if (probe.vector.empty()) return;
+  std::vector<Candidate> candidates;
+  std::vector<EntryPointer> entries;
+  {
+    const Stopwatch watch(decision.timings.search);
+    if (!read_candidates(probe, candidates, entries)) return;
+  }
+  // Rounding makes 1.0000001 of equal vectors, which would be above a threshold of 1.
+  const auto similarity_of = [](const Candidate& candidate) {
+    return std::clamp(static_cast<double>(candidate.similarity), -1.0, 1.0);
+  };
+  Evidence evidence{candidates[0].id, similarity_of(candidates[0]), {}};
+  if (entries.size() > 1) evidence.next_similarity = similarity_of(candidates[1]);
+  std::string what;
+  Decision judged;
   {
     const Stopwatch watch(decision.timings.decide);
-    const bool decided = attempt(
-        [&] {
-          Decision judged = options.policy->decide(evidence);
-          judged.id = decision.id;
-          judged.entry = evidence.entry;
-          judged.timings = decision.timings;
-          decision = judged;
-        },
-        what);
-    if (!decided) {
+    if (!attempt([&] { judged = options.policy->decide(evidence); }, what)) {
       decision.reason = Reason::policy_failed;
       note_failure("policy", what.c_str(), "answered as a miss");
-      return false;
+      return;
     }
   }
-  if (decision.serve) serve(ticket, entries[0], Outcome::semantic_hit, evidence);
-  return decision.serve;
+  judged.id = decision.id;
+  judged.request = decision.request;
+  judged.entry = evidence.entry;
+  judged.candidate = entries[0]->key;
+  judged.next_similarity = evidence.next_similarity;
+  judged.timings = decision.timings;
+  decision = judged;
+  if (decision.serve) serve(probe, entries[0], Outcome::semantic_hit);
 }
 
 void Cache::Core::coalesce(Core* core, Lookup::State& ticket, const Reply& result) {
-  Decision& own = ticket.reply.decision;
-  Decision decision = result.decision;
-  decision.id = own.id;
-  decision.timings = own.timings;
-  own = decision;
-  ticket.reply.response = result.response;
-  ticket.reply.outcome = Outcome::coalesced;
-  ticket.hit = true;
+  Reply& reply = ticket.probe.reply;
+  const Decision own = reply.decision;
+  reply = result;
+  reply.decision.id = own.id;
+  reply.decision.request = own.request;
+  reply.decision.timings = own.timings;
+  reply.outcome = Outcome::coalesced;
+  ticket.probe.hit = true;
   if (core == nullptr) return;
-  ++core->counters.coalesced;
-  if (decision.entry != 0) {
-    core->decisions.keep(decision.id, {{decision.entry, decision.similarity, {}}, decision.reason == Reason::similar});
+  ++core->metrics.coalesced;
+  if (reply.decision.entry != 0) core->decisions.keep(log_record(reply.decision, core->instance));
+  core->record(ticket);
+}
+
+void Cache::Core::join_similar(Lookup::State& ticket) {
+  cache::Probe& probe = ticket.probe;
+  if (probe.vector.empty()) return;
+  auto [place, found] = near_flights->enter(probe.scope, probe.key, probe.vector);
+  ticket.near = std::move(place);
+  if (!found) return;
+  Decision judged;
+  std::string what;
+  if (!attempt([&] { judged = options.policy->decide({0, found->similarity, {}}); }, what)) {
+    note_failure("policy", what.c_str(), "computed for itself");
+    return;
   }
+  if (!judged.serve) return;
+  ticket.near = nullptr;  // who waits is no leader for others
+  const auto result = flights->watch(found->key, ticket.deadline);
+  if (!result || result->decision.entry == 0) {
+    ticket.near = near_flights->enter(probe.scope, probe.key, probe.vector).first;
+    return;
+  }
+  Reply reply = *result;
+  reply.decision.similarity = found->similarity;
+  reply.decision.threshold = judged.threshold;
+  reply.decision.probability = judged.probability;
+  reply.decision.bound = judged.bound;
+  reply.decision.next_similarity = {};
+  reply.decision.reason = Reason::similar;
+  --metrics.misses[static_cast<std::size_t>(probe.reply.decision.reason)];  // as it was counted before
+  coalesce(this, ticket, reply);
+  flights->settle(*ticket.seat, std::make_shared<const Reply>(probe.reply));
 }
 
 void Cache::Core::add_to_index(const Entry& entry) {
   indexes.find_or_make(entry.scope)->add(entry.id, entry.vector);
-  // Evicted between being stored and being indexed, it would stay in the index for ever.
+  // Removed between being stored and being indexed, it would stay in the index for ever.
   if (!options.store->get(entry.id)) indexes.remove(entry.scope, entry.id);
 }
 
-void Cache::Core::remove(const EntryPointer& entry) {
+/// Takes an entry that the store has let go of out of its index.
+void Cache::Core::drop(const EntryPointer& entry) {
   std::string what;
   if (!attempt([&] { indexes.remove(entry->scope, entry->id); }, what)) {
     note_failure("index", what.c_str(), "a removed entry stays in it, and is not served");
   }
 }
 
+void Cache::Core::drop_expired() {
+  constexpr std::size_t at_once = 32;  // more than come in, so that they go sooner or later, and no insert waits long
+  std::vector<EntryPointer> removed;
+  std::string what;
+  if (!attempt([&] { removed = options.store->erase_expired(options.clock(), at_once); }, what)) {
+    note_failure("store", what.c_str(), "expired entries stay, and are not served");
+  }
+  for (const EntryPointer& entry : removed) drop(entry);
+  metrics.expirations += removed.size();
+}
+
+/// What an insert works on.
+struct Cache::Core::Insertion {
+  Probe probe;
+  std::shared_ptr<const Entry::Fields> fields;
+  Response response;
+  Entry::TimePoint started;
+  std::uint64_t invalidations = 0;
+  std::optional<EntryId> stored;
+  bool covered = false;  // by an invalidation
+};
+
+void Cache::Core::store_and_index(Insertion& work) {
+  drop_expired();
+  if (!work.probe.embedded) embed(work.probe);  // elected after another led
+  Entry entry;
+  entry.key = work.probe.key;
+  entry.scope = work.probe.scope;
+  entry.fields = work.fields;
+  entry.prompt = work.probe.prompt;
+  entry.response = work.response.text;
+  entry.chunks = work.response.chunks;
+  entry.cost = std::isfinite(work.response.cost) ? work.response.cost : 0;
+  entry.tags = work.response.tags;
+  entry.created = options.clock();
+  if (const auto ttl = work.response.ttl ? work.response.ttl : options.ttl) {
+    entry.lifetime = *ttl;
+    entry.expires = entry.created + *ttl;
+  }
+  if (options.max_age) entry.expires = std::min(entry.expires, entry.created + *options.max_age);
+  entry.embedder = embedder_identity;
+  entry.vector = work.probe.vector;
+
+  Entry place;  // what the index needs, and what an invalidation is held against
+  place.scope = entry.scope;
+  place.fields = entry.fields;
+  place.tags = entry.tags;
+  place.created = work.started;
+  std::string what;
+  if (!entry.vector.empty()) {
+    const bool indexed =
+        attempt([&] { entry.index_bytes = indexes.find_or_make(entry.scope)->bytes_per_entry(); }, what);
+    if (!indexed) note_failure("index", what.c_str(), "its memory is not accounted for");
+  }
+  EntryStore::PutResult result;
+  if (!attempt([&] { result = options.store->put(std::move(entry)); }, what)) {
+    note_failure("store", what.c_str(), "the response is not stored");
+    return;
+  }
+  for (const EntryPointer& removed : result.removed) {
+    if (removed->key != work.probe.key) ++metrics.evictions;
+    drop(removed);
+  }
+  if (result.id == 0) {
+    ++metrics.dropped;
+    return;
+  }
+  place.id = result.id;
+  if (invalidations.covered_since(work.invalidations, place)) {
+    work.covered = true;
+    ++metrics.dropped;
+    std::vector<EntryPointer> removed;
+    if (!attempt([&] { removed = options.store->erase({place.id}); }, what)) {
+      note_failure("store", what.c_str(), "an invalidated entry stays");
+    }
+    return;
+  }
+  work.stored = result.id;
+  ++metrics.inserts;
+  place.vector = work.probe.vector;
+  if (!place.vector.empty() && !attempt([&] { add_to_index(place); }, what)) {
+    note_failure("index", what.c_str(), "the entry takes part in exact matches only");
+  }
+}
+
 std::optional<EntryId> Cache::Core::insert(Lookup::State& ticket, Response response) {
-  if (!response.cacheable) {
-    flights->release(*ticket.seat);
+  const auto start = Clock::now();
+  const bool ended = response.ttl && response.ttl->count() <= 0;
+  if (!response.cacheable || ended) {
+    if (ticket.seat) flights->release(*ticket.seat);
     return std::nullopt;
   }
-  Reason reason = Reason::no_candidate;
-  if (!ticket.embedded) embed(ticket, reason);  // elected after another led
-  Entry entry;
-  entry.key = ticket.key;
-  entry.scope = ticket.scope;
-  entry.prompt = std::move(ticket.prompt);
-  entry.response = response.text;
-  entry.cost = response.cost;
-  entry.tags = std::move(response.tags);
-  entry.created = std::chrono::system_clock::now();
-  entry.embedder = embedder_identity;
-  entry.vector = ticket.vector;
-
-  std::optional<EntryId> stored;
-  std::string what;
-  EntryStore::PutResult result;
-  if (attempt([&] { result = options.store->put(std::move(entry)); }, what)) {
-    stored = result.id;
-    ++counters.inserts;
-    for (const EntryPointer& removed : result.removed) {
-      if (removed->key != ticket.key) ++counters.evictions;
-      remove(removed);
-    }
-    if (!ticket.vector.empty()) {
-      Entry place;
-      place.id = result.id;
-      place.scope = ticket.scope;
-      place.vector = std::move(ticket.vector);
-      if (!attempt([&] { add_to_index(place); }, what)) {
-        note_failure("index", what.c_str(), "the entry takes part in exact matches only");
-      }
-    }
-  } else {
-    note_failure("store", what.c_str(), "the response is not stored");
+  std::optional<TimePoint> deadline;
+  if (ticket.timeout) deadline = start + *ticket.timeout;
+  // An embedder that did not answer the lookup in time is not asked again: exact matches only.
+  const Reason reason = ticket.probe.reply.decision.reason;
+  if (reason == Reason::timed_out || reason == Reason::overloaded) ticket.probe.embedded = true;
+  Insertion work{ticket.probe, ticket.fields, std::move(response), ticket.started, ticket.invalidations, {}, false};
+  const bool done = within(deadline, work, nullptr, [](Core& core, Insertion& each) { core.store_and_index(each); });
+  metrics.insert.add(Clock::now() - start);
+  if (!ticket.seat) return work.stored;
+  if (done && work.covered) {
+    flights->release(*ticket.seat);  // who waits may have asked after the invalidation
+    return std::nullopt;
   }
-
   Reply shared;
-  shared.response = std::move(response.text);
+  shared.response = std::move(work.response.text);
+  shared.chunks = std::move(work.response.chunks);
   shared.outcome = Outcome::coalesced;
   shared.decision.serve = true;
-  shared.decision.entry = stored.value_or(0);
+  shared.decision.entry = work.stored.value_or(0);
+  shared.decision.candidate = ticket.probe.key;
   shared.decision.similarity = 1;
   shared.decision.reason = Reason::exact_match;
   flights->settle(*ticket.seat, std::make_shared<const Reply>(std::move(shared)));
-  return stored;
+  return work.stored;
 }
 
 bool Cache::Core::report(DecisionId id, Feedback feedback) {
-  const std::optional<cache::DecisionLog::Record> record = decisions.take(id);
-  if (!record) return false;
+  const std::optional<cache::DecisionLog::Record> record = decisions.find(id);
+  return record && judge(*record, feedback);
+}
+
+bool Cache::Core::judge(const cache::DecisionLog::Record& record, Feedback feedback) {
+  if (!decisions.judge_once(record.cache, record.id)) return false;
   std::string what;
   if (feedback == Feedback::wrong) {
-    ++counters.wrong_hits;
-    EntryPointer entry;
-    if (!attempt([&] { entry = options.store->erase(record->evidence.entry); }, what)) {
+    ++metrics.wrong_hits;
+    std::vector<EntryPointer> removed;
+    if (!attempt([&] { removed = options.store->erase({record.evidence.entry}); }, what)) {
       note_failure("store", what.c_str(), "a wrong entry stays");
     }
-    if (entry) remove(entry);
+    for (const EntryPointer& entry : removed) drop(entry);
+    if (record.by_similarity &&
+        !attempt([&] { options.store->add_wrong_pair(record.request, record.candidate); }, what)) {
+      note_failure("store", what.c_str(), "a wrong pair is not remembered");
+    }
   }
-  if (record->by_similarity) {
-    const bool told = attempt([&] { options.policy->observe(record->evidence, feedback == Feedback::right); }, what);
+  if (record.by_similarity) {
+    const bool told = attempt([&] { options.policy->observe(record.evidence, feedback == Feedback::right); }, what);
     if (!told) note_failure("policy", what.c_str(), "feedback lost");
   }
   return true;
 }
 
 CacheStats Cache::Core::stats() const {
-  CacheStats stats;
-  stats.lookups = counters.lookups;
-  stats.exact_hits = counters.exact_hits;
-  stats.semantic_hits = counters.semantic_hits;
-  stats.coalesced = counters.coalesced;
-  stats.misses = counters.misses;
-  stats.inserts = counters.inserts;
-  stats.evictions = counters.evictions;
-  stats.failures = counters.failures;
-  stats.wrong_hits = counters.wrong_hits;
+  CacheStats stats = metrics.read();
+  stats.stuck = workers.stuck();
   stats.entries = options.store->size();
+  stats.bytes = options.store->bytes();
   stats.scopes = indexes.size();
+  const std::lock_guard lock(background_mutex_);
+  stats.to_re_embed = to_re_embed_.size();
   return stats;
 }
 

@@ -36,7 +36,7 @@ Lookup::State& Lookup::live() const {
 /// Takes over what has become of the flight.
 void Lookup::refresh() const {
   State& state = live();
-  if (state.hit || !state.seat || !state.waiting) return;
+  if (state.probe.hit || !state.seat || !state.waiting) return;
   const SeatState now = state.flights->state(*state.seat);
   if (now == SeatState::waits) return;
   state.waiting = false;
@@ -44,13 +44,13 @@ void Lookup::refresh() const {
   if (now == SeatState::settled) {
     Cache::Core::coalesce(core.get(), state, *state.flights->result(*state.seat));
   } else if (core) {
-    ++core->counters.misses;
+    core->note_miss(state);
   }
 }
 
 bool Lookup::hit() const {
   refresh();
-  return state_->hit;
+  return state_->probe.hit;
 }
 
 bool Lookup::in_flight() const {
@@ -64,12 +64,12 @@ const Reply& Lookup::reply() const {
   if (!hit()) {
     throw Error(ErrorCode::usage, {"Lookup::reply"}, in_flight() ? "a ticket in flight" : "a miss", "a hit");
   }
-  return state_->reply;
+  return state_->probe.reply;
 }
 
 const Decision& Lookup::decision() const {
   refresh();
-  return state_->reply.decision;
+  return state_->probe.reply.decision;
 }
 
 bool Lookup::wait_for(std::chrono::nanoseconds timeout) {
@@ -82,6 +82,21 @@ void Lookup::wait() {
   State& state = live();
   if (state.waiting) state.flights->wait(*state.seat, std::nullopt);
   refresh();
+}
+
+/// Waits as long as the request allows; then it is a miss of its own.
+void Lookup::wait_or_give_up() {
+  State& state = live();
+  if (!state.deadline) return wait();
+  if (state.flights->wait(*state.seat, state.deadline)) return refresh();
+  state.flights->leave(*state.seat);
+  state.seat = nullptr;
+  state.waiting = false;
+  state.probe.reply.decision.reason = Reason::timed_out;
+  if (const std::shared_ptr<Cache::Core> core = state.core.lock()) {
+    ++core->metrics.timeouts;
+    core->note_miss(state);
+  }
 }
 
 void Lookup::on_settled(std::function<void()> callback) {

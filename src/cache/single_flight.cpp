@@ -44,12 +44,14 @@ SingleFlight::Result SingleFlight::result(const Seat& seat) const {
   return seat.result_;
 }
 
-void SingleFlight::end(const std::shared_ptr<Flight>& flight, State state, const Result& result, Callbacks& callbacks) {
+void SingleFlight::end(const std::shared_ptr<Flight>& flight, State state, const Result& result,
+                       std::exception_ptr failure, Callbacks& callbacks) {
   if (flight->leader != nullptr) flight->leader->state_ = state;
   flight->leader = nullptr;
   for (Seat* seat : flight->waiting) {
     seat->state_ = state;
     seat->result_ = result;
+    seat->failure_ = failure;
     if (seat->callback_) callbacks.push_back(std::exchange(seat->callback_, nullptr));
   }
   flight->waiting.clear();
@@ -61,21 +63,34 @@ void SingleFlight::settle(Seat& leader, Result result) {
   Callbacks callbacks;
   {
     const std::lock_guard lock(mutex_);
-    if (leader.state_ == State::leads) end(leader.flight_, State::settled, result, callbacks);
+    if (leader.state_ == State::leads) end(leader.flight_, State::settled, result, nullptr, callbacks);
   }
   run(callbacks);
 }
 
-void SingleFlight::release(Seat& leader) {
+void SingleFlight::release(Seat& leader, std::exception_ptr failure) {
   Callbacks callbacks;
   {
     const std::lock_guard lock(mutex_);
-    if (leader.state_ == State::leads) end(leader.flight_, State::released, nullptr, callbacks);
+    if (leader.state_ == State::leads) end(leader.flight_, State::released, nullptr, failure, callbacks);
   }
   run(callbacks);
 }
 
+std::exception_ptr SingleFlight::failure(const Seat& seat) const {
+  const std::lock_guard lock(mutex_);
+  return seat.failure_;
+}
+
+void SingleFlight::open_stream(Seat& leader, std::shared_ptr<ResponseStream> stream) {
+  const std::lock_guard lock(mutex_);
+  if (leader.state_ != State::leads) return;
+  leader.flight_->stream = std::move(stream);
+  leader.flight_->changed.notify_all();
+}
+
 void SingleFlight::lead(Seat& seat, Callbacks& callbacks) {
+  seat.flight_->stream = nullptr;  // that of the leader before
   seat.flight_->waiting.remove(&seat);
   seat.flight_->leader = &seat;
   seat.state_ = State::leads;
@@ -97,11 +112,13 @@ void SingleFlight::leave(Seat& seat) noexcept {
       forget_if_empty(flight);
     } else if (seat.state_ == State::leads) {
       flight->leader = nullptr;
+      flight->stream = nullptr;
       const auto next = std::find_if(flight->waiting.begin(), flight->waiting.end(),
                                      [](const Seat* waiting) { return waiting->attentive_; });
       if (next != flight->waiting.end()) {
         lead(**next, callbacks);
       } else {
+        flight->changed.notify_all();  // those who watch
         forget_if_empty(flight);
       }
     }
@@ -111,9 +128,11 @@ void SingleFlight::leave(Seat& seat) noexcept {
   run(callbacks);
 }
 
-bool SingleFlight::wait(Seat& seat, std::optional<TimePoint> deadline) {
+/// Waits until the seat no longer does, or until `enough`; true for either.
+template <class Enough>
+bool SingleFlight::wait_until(Seat& seat, std::optional<TimePoint> deadline, Enough enough) {
   Callbacks callbacks;
-  bool settled = false;
+  bool settled = true;
   {
     std::unique_lock lock(mutex_);
     const std::shared_ptr<Flight> flight = seat.flight_;
@@ -123,17 +142,51 @@ bool SingleFlight::wait(Seat& seat, std::optional<TimePoint> deadline) {
                   "a computation that does not ask the cache for itself");
     }
     seat.attentive_ = true;
-    const auto ready = [&] { return seat.state_ != State::waits; };
+    const auto ready = [&] { return seat.state_ != State::waits || enough(*flight); };
     if (deadline) {
       settled = flight->changed.wait_until(lock, *deadline, ready);
     } else {
       flight->changed.wait(lock, ready);
-      settled = true;
     }
     seat.attentive_ = static_cast<bool>(seat.callback_);
   }
   run(callbacks);
   return settled;
+}
+
+bool SingleFlight::wait(Seat& seat, std::optional<TimePoint> deadline) {
+  return wait_until(seat, deadline, [](const Flight&) { return false; });
+}
+
+std::shared_ptr<ResponseStream> SingleFlight::wait_for_stream(Seat& seat, std::optional<TimePoint> deadline) {
+  std::shared_ptr<ResponseStream> stream;
+  wait_until(seat, deadline, [&](const Flight& flight) {
+    stream = flight.stream;
+    return stream != nullptr;
+  });
+  const std::lock_guard lock(mutex_);
+  return seat.state_ == State::waits ? stream : nullptr;
+}
+
+SingleFlight::Result SingleFlight::watch(const Digest& key, std::optional<TimePoint> deadline) {
+  Seat seat;
+  std::unique_lock lock(mutex_);
+  const auto found = flights_.find(key);
+  if (found == flights_.end() || found->second->leader == nullptr) return nullptr;
+  const std::shared_ptr<Flight> flight = found->second;
+  seat.flight_ = flight;
+  flight->waiting.push_back(&seat);
+  const auto ready = [&] { return seat.state_ != State::waits || flight->leader == nullptr; };
+  if (deadline) {
+    flight->changed.wait_until(lock, *deadline, ready);
+  } else {
+    flight->changed.wait(lock, ready);
+  }
+  if (seat.state_ == State::waits) {
+    flight->waiting.remove(&seat);
+    forget_if_empty(flight);
+  }
+  return seat.result_;
 }
 
 void SingleFlight::on_settled(Seat& seat, std::function<void()> callback) {
@@ -162,7 +215,7 @@ void SingleFlight::close() {
     const std::lock_guard lock(mutex_);
     while (!flights_.empty()) {
       const std::shared_ptr<Flight> flight = flights_.begin()->second;
-      end(flight, State::released, nullptr, callbacks);
+      end(flight, State::released, nullptr, nullptr, callbacks);
     }
   }
   run(callbacks);

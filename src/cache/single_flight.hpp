@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <list>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cache/response_stream.hpp"
 #include "promptcache/base/digest.hpp"
 #include "promptcache/cache/request.hpp"
 
@@ -35,7 +37,21 @@ class SingleFlight {
   Result result(const Seat& seat) const;  ///< null unless settled
 
   void settle(Seat& leader, Result result);
-  void release(Seat& leader);
+  void release(Seat& leader, std::exception_ptr failure = nullptr);
+
+  /// Of a released seat: what the leader's computation threw, where that is shared.
+  std::exception_ptr failure(const Seat& seat) const;
+
+  /// Lets those who wait follow a response while it arrives.
+  void open_stream(Seat& leader, std::shared_ptr<ResponseStream> stream);
+
+  /// Waits like `wait`, but also until the leader opens a stream. Null when the seat no longer waits, or at the
+  /// deadline.
+  std::shared_ptr<ResponseStream> wait_for_stream(Seat& seat, std::optional<TimePoint> deadline);
+
+  /// Waits for the result of another's flight without a claim to lead it. Null when there is no such flight, when it
+  /// ends without a result, or at the deadline.
+  Result watch(const Digest& key, std::optional<TimePoint> deadline);
   void leave(Seat& seat) noexcept;  ///< of any state; more than once is fine
 
   /// True when the seat no longer waits. Without a deadline the wait is endless; a thread that would then wait for
@@ -51,7 +67,10 @@ class SingleFlight {
   using Callbacks = std::vector<std::function<void()>>;
 
   static void run(const Callbacks& callbacks) noexcept;
-  void end(const std::shared_ptr<Flight>& flight, State state, const Result& result, Callbacks& callbacks);
+  template <class Enough>
+  bool wait_until(Seat& seat, std::optional<TimePoint> deadline, Enough enough);
+  void end(const std::shared_ptr<Flight>& flight, State state, const Result& result, std::exception_ptr failure,
+           Callbacks& callbacks);
   void lead(Seat& seat, Callbacks& callbacks);
   void forget_if_empty(const std::shared_ptr<Flight>& flight);
 
@@ -62,7 +81,8 @@ class SingleFlight {
 struct SingleFlight::Flight {
   Digest key;
   Seat* leader = nullptr;
-  std::list<Seat*> waiting;  // the first comer first
+  std::list<Seat*> waiting;                // the first comer first
+  std::shared_ptr<ResponseStream> stream;  // of the leader
   std::condition_variable changed;
 };
 
@@ -71,6 +91,7 @@ class SingleFlight::Seat {
   std::shared_ptr<Flight> flight_;
   State state_ = State::waits;
   Result result_;
+  std::exception_ptr failure_;
   bool attentive_ = false;
   std::function<void()> callback_;
   std::thread::id computing_thread_;

@@ -14,6 +14,9 @@ const char* to_string(Reason reason) noexcept {
     case Reason::index_failed: return "index_failed";
     case Reason::policy_failed: return "policy_failed";
     case Reason::store_failed: return "store_failed";
+    case Reason::reported_wrong: return "reported_wrong";
+    case Reason::timed_out: return "timed_out";
+    case Reason::overloaded: return "overloaded";
     case Reason::in_flight: return "in_flight";
   }
   return "unknown";

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "promptcache/base/error.hpp"
@@ -80,6 +81,12 @@ std::shared_ptr<CalibratedPolicy> CalibratedPolicy::fit(std::span<const double> 
   return std::shared_ptr<CalibratedPolicy>(new CalibratedPolicy(calibration, options, threshold));
 }
 
+std::shared_ptr<CalibratedPolicy> CalibratedPolicy::with_threshold(const Calibration& calibration, double threshold) {
+  check(calibration, {.wrong_hit_cost = 1});
+  if (std::isnan(threshold)) throw Error(ErrorCode::numeric, {"threshold"}, "NaN", "a similarity or infinity");
+  return std::shared_ptr<CalibratedPolicy>(new CalibratedPolicy(calibration, {}, threshold));
+}
+
 Decision CalibratedPolicy::decide(const Evidence& evidence) const {
   Decision decision;
   decision.similarity = evidence.similarity;
@@ -95,7 +102,9 @@ std::string CalibratedPolicy::describe() const {
   const int used = std::snprintf(text, sizeof(text), "calibrated: P = sigma(s / %.6g - %.6g), ", calibration_.lambda,
                                  calibration_.offset);
   const std::size_t left = sizeof(text) - static_cast<std::size_t>(used);
-  if (threshold_ == never) {
+  if (!options_.target_wrong_hits && !options_.wrong_hit_cost) {
+    std::snprintf(text + used, left, "similarity > %.6g", threshold_);
+  } else if (threshold_ == never) {
     std::snprintf(text + used, left, "no threshold reaches %.4g wrong hits: never served", *options_.target_wrong_hits);
   } else if (options_.target_wrong_hits) {
     std::snprintf(text + used, left, "similarity > %.6g for an estimated %.4g wrong hits", threshold_,
@@ -105,6 +114,12 @@ std::string CalibratedPolicy::describe() const {
                   *options_.wrong_hit_cost);
   }
   return text;
+}
+
+std::string CalibratedPolicy::parameters() const {
+  nlohmann::ordered_json json = {{"kind", "calibrated"}, {"lambda", calibration_.lambda}, {"c", calibration_.offset}};
+  json["threshold"] = threshold_ == never ? nlohmann::ordered_json() : nlohmann::ordered_json(threshold_);
+  return json.dump();
 }
 
 }  // namespace promptcache

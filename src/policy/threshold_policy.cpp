@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "promptcache/base/error.hpp"
 
@@ -25,6 +26,10 @@ std::string ThresholdPolicy::describe() const {
   char text[64];
   std::snprintf(text, sizeof(text), "threshold: similarity > %.6g", tau_);
   return text;
+}
+
+std::string ThresholdPolicy::parameters() const {
+  return nlohmann::ordered_json{{"kind", "threshold"}, {"tau", tau_}}.dump();
 }
 
 }  // namespace promptcache

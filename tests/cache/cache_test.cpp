@@ -71,10 +71,14 @@ TEST_CASE_METHOD(Fixture, "scopes never see each other's entries") {
 
 TEST_CASE_METHOD(Fixture, "the threshold is strict") {
   get("a b c", "first");
-  // The same words give the same vector up to the order of sums; at tau = that similarity nothing is served.
+  // The same words give the same vector up to the order of sums, whose product may round to more than 1.
   Cache strict({.embedder = embedder, .policy = std::make_shared<ThresholdPolicy>(1.0)});
   strict.get_or_compute({.prompt = "a b c"}, [] { return std::string("first"); });
-  CHECK(strict.get_or_compute({.prompt = "c b a"}, [] { return std::string("second"); }).response == "second");
+  for (const char* prompt : {"c b a", "b c a", "a c b", "a  b c", "c a b"}) {
+    const Reply reply = strict.get_or_compute({.prompt = prompt}, [] { return std::string("second"); });
+    CHECK(reply.response == "second");
+    CHECK(reply.decision.similarity <= 1);
+  }
 }
 
 TEST_CASE_METHOD(Fixture, "what the encoder cannot take in whole takes part in exact matches only") {
@@ -164,7 +168,7 @@ TEST_CASE_METHOD(Fixture, "decisions are forgotten after the number asked for") 
 }
 
 TEST_CASE_METHOD(Fixture, "evicted entries leave the index too") {
-  auto bounded = std::make_shared<MemoryStore>(MemoryStoreOptions{.max_entries = 2});
+  auto bounded = std::make_shared<MemoryStore>(MemoryStoreOptions{.limits = {.max_entries = 2}});
   Cache small({.embedder = embedder, .policy = policy, .store = bounded});
   const auto ask = [&](const std::string& prompt) {
     return small.get_or_compute({.prompt = prompt}, [&] { return "answer to " + prompt; });
@@ -178,13 +182,25 @@ TEST_CASE_METHOD(Fixture, "evicted entries leave the index too") {
   CHECK(ask("plums three").response == "answer to three plums");
 }
 
-TEST_CASE_METHOD(Fixture, "a store that has entries already is used, those of another embedder by exact matches only") {
+TEST_CASE_METHOD(Fixture, "entries of another embedder are embedded again, left alone or refused, and never compared") {
   get("a b c", "answer");
   Cache again({.embedder = embedder, .policy = policy, .store = store});
   CHECK(again.lookup({.prompt = "c b a"}).hit());
-  Cache other({.embedder = std::make_shared<test::WordEmbedder>(32, "other"), .policy = policy, .store = store});
-  CHECK(other.lookup({.prompt = "c b a"}).miss());
-  CHECK(other.lookup({.prompt = "a b c"}).hit());
+  const auto other = std::make_shared<test::WordEmbedder>(32, "other");
+  test::require_error(ErrorCode::mismatch, {"embedder"}, [&] {
+    Cache({.embedder = other, .policy = policy, .store = store, .other_embedder = OtherEmbedder::refuse});
+  });
+  {
+    Cache ignoring({.embedder = other, .policy = policy, .store = store, .other_embedder = OtherEmbedder::ignore});
+    CHECK(ignoring.lookup({.prompt = "c b a"}).miss());
+    CHECK(ignoring.lookup({.prompt = "a b c"}).miss());  // the key belongs to the embedder too
+  }
+  Cache re_embedding({.embedder = other, .policy = policy, .store = store});
+  re_embedding.wait_for_re_embedding();
+  CHECK(re_embedding.stats().to_re_embed == 0);
+  CHECK(re_embedding.stats().entries == 1);
+  CHECK(re_embedding.lookup({.prompt = "c b a"}).reply().response == "answer");
+  CHECK(re_embedding.lookup({.prompt = "a b c"}).reply().outcome == Outcome::exact_hit);
 }
 
 TEST_CASE("a cache without embedder or policy is refused") {

@@ -56,6 +56,7 @@ class WordEmbedder : public promptcache::Embedder {
 /// A store that throws on demand.
 class FailingStore : public promptcache::MemoryStore {
  public:
+  FailingStore() : MemoryStore({.keep_vectors = true}) {}
   std::atomic<bool> failing{false};
   PutResult put(promptcache::Entry entry) override { return check(), MemoryStore::put(std::move(entry)); }
   EntryPointer get(promptcache::EntryId id) const override { return check(), MemoryStore::get(id); }

@@ -41,28 +41,44 @@ TEST_CASE("a scope's digest depends on its fields, not on how they were set") {
 }
 
 TEST_CASE("no text of a prompt makes the key of another scope") {
-  const ScopeId a = Scope().tenant("a");
-  CHECK(request_key(a, "b") != request_key(Scope().tenant("ab"), ""));
-  CHECK(request_key(a, "") != request_key({}, "a"));
-  CHECK(request_key(a, "q") == request_key(Scope().tenant("a"), "q"));
-  CHECK(request_key({}, std::string("q\0", 2)) != request_key({}, "q"));
+  const Digest embedder = sha256("embedder");
+  const auto key = [&](const Scope& scope, std::string_view prompt) {
+    return request_key(scope.digest(), prompt, embedder);
+  };
+  const Scope a = Scope().tenant("a");
+  CHECK(key(a, "b") != key(Scope().tenant("ab"), ""));
+  CHECK(key(a, "") != key({}, "a"));
+  CHECK(key(a, "q") == key(Scope().tenant("a"), "q"));
+  CHECK(key({}, std::string("q\0", 2)) != key({}, "q"));
+  CHECK(key(a, "q") != request_key(a.digest(), "q", sha256("another")));
 }
 
-TEST_CASE("100,000 random tuples of short, clashing texts give as many keys as they are different") {
+TEST_CASE("a million random tuples of short, clashing texts give as many keys as they are different") {
   std::mt19937 random(1);
   const auto text = [&] {
     std::string result;
-    for (std::size_t length = random() % 4; length > 0; --length) result += "ab|\x01"[random() % 4];
+    for (std::size_t length = random() % 5; length > 0; --length) result += "ab|\x01"[random() % 4];
     return result;
   };
+  const Digest embedder = sha256("embedder");
   std::unordered_map<Digest, std::string> seen;
-  for (int i = 0; i < 100'000; ++i) {
+  for (int i = 0; i < 1'000'000; ++i) {
     const std::string parts[] = {text(), text(), text(), text(), text()};
     std::string spelt;
     for (const std::string& part : parts) spelt += std::to_string(part.size()) + ":" + part;
-    const Digest key = request_key(Scope().tenant(parts[0]).model(parts[1]).field(parts[2], parts[3]), parts[4]);
-    const auto [place, fresh] = seen.try_emplace(key, spelt);
+    const Scope scope = Scope().tenant(parts[0]).model(parts[1]).field(parts[2], parts[3]);
+    const auto [place, fresh] = seen.try_emplace(request_key(scope.digest(), parts[4], embedder), spelt);
     if (!fresh) REQUIRE(place->second == spelt);
   }
-  CHECK(seen.size() > 50'000);
+  CHECK(seen.size() > 900'000);
+}
+
+TEST_CASE("fields of a scope are held against prefixes") {
+  const ScopeId id = Scope().tenant("acme").model("llama-3.1-8b").system(std::string(1000, 's'));
+  CHECK(Scope().model("llama-3").is_prefix_of(*id.fields()));
+  CHECK(Scope().model("llama-3").tenant("acme").is_prefix_of(*id.fields()));
+  CHECK(!Scope().model("llama-4").is_prefix_of(*id.fields()));
+  CHECK(!Scope().field("model", "llama-3").is_prefix_of(*id.fields()));
+  CHECK(Scope().system(std::string(1000, 's')).is_prefix_of(*id.fields()));  // as far as it is remembered
+  CHECK(id.fields()->at("tsystem").size() == Scope::remembered_bytes);
 }

@@ -56,6 +56,7 @@ class Lookup {
   explicit Lookup(std::unique_ptr<State> state);
   State& live() const;  ///< throws when the ticket is spent
   void refresh() const;
+  void wait_or_give_up();
   void leave() noexcept;
 
   std::unique_ptr<State> state_;

@@ -2,9 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "promptcache/base/digest.hpp"
 #include "promptcache/index/similarity_index.hpp"  // EntryId
 
 namespace promptcache {
@@ -29,8 +32,13 @@ enum class Reason : std::uint8_t {
   index_failed,
   policy_failed,
   store_failed,
-  in_flight,  ///< another request computes this very response, or has failed to
+  reported_wrong,  ///< the candidates were reported as wrong hits for this very prompt
+  timed_out,       ///< a part did not answer in time
+  overloaded,      ///< too many lookups hang already, so this one was not begun
+  in_flight,       ///< another request computes this very response, or has failed to
 };
+
+inline constexpr std::size_t reason_count = static_cast<std::size_t>(Reason::in_flight) + 1;
 
 /// Name of a reason as it appears in logs, for example "exact_match".
 const char* to_string(Reason reason) noexcept;
@@ -50,12 +58,15 @@ struct Timings {
 struct Decision {
   DecisionId id = 0;
   EntryId entry = 0;  ///< the candidate, served or not; 0: none
+  Digest request;     ///< key of the exact tier
+  Digest candidate;   ///< that of the candidate's own request
 
   bool serve = false;
-  double similarity = 0;              ///< of the candidate; 1 for an exact match
-  std::optional<double> threshold;    ///< served were similarities strictly above it
-  std::optional<double> probability;  ///< point estimate of P(the candidate's response serves this prompt)
-  std::optional<double> bound;        ///< proven upper bound of the rate of wrong hits; empty where nothing is proven
+  double similarity = 0;                  ///< of the candidate; 1 for an exact match
+  std::optional<double> next_similarity;  ///< of the second-best candidate, when there is one
+  std::optional<double> threshold;        ///< served were similarities strictly above it
+  std::optional<double> probability;      ///< point estimate of P(the candidate's response serves this prompt)
+  std::optional<double> bound;  ///< proven upper bound of the rate of wrong hits; empty where nothing is proven
   Reason reason = Reason::no_candidate;
 
   Timings timings;
@@ -78,6 +89,13 @@ class CachePolicy {
 
   /// One line for logs: the kind of policy and its parameters.
   virtual std::string describe() const = 0;
+
+  /// One line of JSON from which `make_policy` makes a policy of the same decisions; empty for those it does not know.
+  virtual std::string parameters() const { return ""; }
 };
+
+/// A policy from its `parameters()`. Throws `Error`: format for what is no such JSON, unsupported for a kind this
+/// library does not have.
+std::shared_ptr<CachePolicy> make_policy(std::string_view parameters);
 
 }  // namespace promptcache

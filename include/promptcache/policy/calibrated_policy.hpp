@@ -41,8 +41,12 @@ class CalibratedPolicy : public CachePolicy {
   static std::shared_ptr<CalibratedPolicy> fit(std::span<const double> similarities, std::span<const double> labels,
                                                const CalibratedPolicyOptions& options);
 
+  /// With a threshold found elsewhere; infinity: nothing is ever served.
+  static std::shared_ptr<CalibratedPolicy> with_threshold(const Calibration& calibration, double threshold);
+
   Decision decide(const Evidence& evidence) const override;
   std::string describe() const override;
+  std::string parameters() const override;
 
   const Calibration& calibration() const noexcept { return calibration_; }
   double threshold() const noexcept { return threshold_; }  ///< infinity when nothing is ever served

@@ -15,6 +15,7 @@ class ThresholdPolicy : public CachePolicy {
 
   Decision decide(const Evidence& evidence) const override;
   std::string describe() const override;
+  std::string parameters() const override;
 
   double tau() const noexcept { return tau_; }
 

@@ -1,0 +1,34 @@
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "promptcache/base/error.hpp"
+#include "promptcache/policy/calibrated_policy.hpp"
+#include "promptcache/policy/threshold_policy.hpp"
+
+namespace promptcache {
+
+std::shared_ptr<CachePolicy> make_policy(std::string_view parameters) {
+  const auto refuse = [](ErrorCode code, const std::string& found) {
+    return Error(code, {"parameters of a policy"}, found, "what CachePolicy::parameters() gives");
+  };
+  const auto json = nlohmann::json::parse(parameters.begin(), parameters.end(), nullptr, false);
+  const auto number = [&](const char* key) {
+    if (!json.contains(key) || !json[key].is_number()) {
+      throw refuse(ErrorCode::format, "no number '" + std::string(key) + "'");
+    }
+    return json[key].get<double>();
+  };
+  if (!json.is_object() || !json.contains("kind") || !json["kind"].is_string()) {
+    throw refuse(ErrorCode::format, "no JSON object with a kind");
+  }
+  const auto kind = json["kind"].get<std::string>();
+  if (kind == "threshold") return std::make_shared<ThresholdPolicy>(number("tau"));
+  if (kind == "calibrated") {
+    const bool never = json.contains("threshold") && json["threshold"].is_null();
+    return CalibratedPolicy::with_threshold({number("lambda"), number("c")},
+                                            never ? std::numeric_limits<double>::infinity() : number("threshold"));
+  }
+  throw refuse(ErrorCode::unsupported, "kind '" + kind + "'");
+}
+
+}  // namespace promptcache
