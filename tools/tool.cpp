@@ -20,7 +20,8 @@ ExitCode exit_code_of(promptcache::ErrorCode code) {
     case ErrorCode::numeric: return wrong_input;
     case ErrorCode::io:
     case ErrorCode::diverged:
-    case ErrorCode::closed: return failed;
+    case ErrorCode::closed:
+    case ErrorCode::busy: return failed;
   }
   return failed;
 }

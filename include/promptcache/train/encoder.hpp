@@ -13,10 +13,10 @@ namespace promptcache::train {
 
 /// A batch of token sequences without padding: all tokens one behind the other.
 struct TokenBatch {
-  torch::Tensor ids;        ///< int64 [tokens]
-  torch::Tensor positions;  ///< int64 [tokens], rows of the position embedding
-  torch::Tensor slots;      ///< int64 [tokens], place of each token in the padded [texts * longest] grid
-  torch::Tensor mask;       ///< f32 [texts, 1, 1, longest], 0 for a token and -inf-like for padding
+  torch::Tensor ids;                  ///< int64 [tokens]
+  torch::Tensor positions;            ///< int64 [tokens], rows of the position embedding
+  torch::Tensor slots;                ///< int64 [tokens], place of each token in the padded [texts * longest] grid
+  torch::Tensor mask;                 ///< f32 [texts, 1, 1, longest], 0 for a token and -inf-like for padding
   std::vector<std::int64_t> lengths;  ///< tokens of each text
   std::int64_t texts = 0;
   std::int64_t longest = 0;
