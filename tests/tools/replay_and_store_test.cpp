@@ -58,7 +58,7 @@ TEST_CASE("pc-replay decides recorded lookups again, to the bit under the same p
   std::snprintf(rows[0], sizeof(rows[0]), "served no more     %8zu", lines_with("\"serve\":true"));
   std::snprintf(rows[1], sizeof(rows[1]), "newly served       %8zu", lines_with("\"serve\":false"));
   require_code(strict, 0, {"similarity > 1", rows[0], rows[1]});
-  CHECK_FALSE(changes.empty());
+  CHECK(changes.empty() == (hits == 0));
   CHECK(lines_with("\"serve\":true") <= hits);
 }
 
