@@ -123,4 +123,26 @@ struct Cache::Core : std::enable_shared_from_this<Cache::Core> {
   bool re_embedding_ = false;
 };
 
+/// Runs an action on `work`: here, or with a deadline on a worker and a copy. False, with the reason, when it did not
+/// end in time; `work` is as it was then.
+template <class Work, class Action>
+bool Cache::Core::within(std::optional<TimePoint> deadline, Work& work, Reason* reason, Action action) {
+  if (!deadline) {
+    action(*this, work);
+    return true;
+  }
+  const auto copy = std::make_shared<Work>(work);
+  const auto result = workers.run([core = shared_from_this(), copy, action] { action(*core, *copy); }, *deadline);
+  if (result == cache::WorkerPool::Result::done) {
+    work = std::move(*copy);
+    return true;
+  }
+  ++metrics.timeouts;
+  if (result == cache::WorkerPool::Result::rejected) ++metrics.rejections;
+  if (reason != nullptr) {
+    *reason = result == cache::WorkerPool::Result::rejected ? Reason::overloaded : Reason::timed_out;
+  }
+  return false;
+}
+
 }  // namespace promptcache
