@@ -8,16 +8,6 @@
 
 namespace promptcache {
 
-const char* to_string(Outcome outcome) noexcept {
-  switch (outcome) {
-    case Outcome::exact_hit: return "exact_hit";
-    case Outcome::semantic_hit: return "semantic_hit";
-    case Outcome::coalesced: return "coalesced";
-    case Outcome::miss: return "miss";
-  }
-  return "unknown";
-}
-
 Cache::Cache(CacheOptions options) : core_(std::make_shared<Core>(std::move(options))) { core_->start(); }
 
 Cache::~Cache() { core_->close(); }

@@ -26,6 +26,16 @@ std::int64_t microseconds(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
+const char* to_string(Outcome outcome) noexcept {
+  switch (outcome) {
+    case Outcome::exact_hit: return "exact_hit";
+    case Outcome::semantic_hit: return "semantic_hit";
+    case Outcome::coalesced: return "coalesced";
+    case Outcome::miss: return "miss";
+  }
+  return "unknown";
+}
+
 std::string to_json(const DecisionRecord& record) {
   const Decision& decision = record.decision;
   Json json = {{"time", microseconds(record.time)},
