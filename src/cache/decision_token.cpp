@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/hex.hpp"
 #include "cache/core.hpp"
 #include "promptcache/base/error.hpp"
 
@@ -50,29 +51,6 @@ class Reader {
 
 constexpr std::size_t body_bytes = 1 + 1 + 6 * 8 + 2 * 32;
 
-std::string hex(std::string_view bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    text += digits[static_cast<unsigned char>(c) >> 4];
-    text += digits[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
-
-std::optional<std::string> from_hex(std::string_view text) {
-  std::string bytes;
-  if (text.size() % 2 != 0) return std::nullopt;
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = digit(text[i]);
-    const int low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    bytes += static_cast<char>(high << 4 | low);
-  }
-  return bytes;
-}
-
 }  // namespace
 
 std::string Cache::Core::token(const Decision& decision) const {
@@ -89,7 +67,7 @@ std::string Cache::Core::token(const Decision& decision) const {
   writer.add(decision.request);
   writer.add(decision.candidate);
   writer.bytes += hmac_sha256(options.secret, writer.bytes).view().substr(0, signature_bytes);
-  return hex(writer.bytes);
+  return to_hex(writer.bytes);
 }
 
 bool Cache::Core::report(std::string_view token, Feedback feedback) {

@@ -7,6 +7,7 @@
 
 namespace {
 
+using test::require_code;
 using test::run_tool;
 using test::ToolResult;
 
@@ -19,15 +20,6 @@ std::string some_pairs(bool both_classes = true) {
             "\t" + (both_classes && i % 3 == 0 ? "1" : "0") + "\tt" + std::to_string(i) + "\n";
   }
   return text;
-}
-
-void require_code(const ToolResult& result, int code, std::initializer_list<std::string> pieces) {
-  INFO(result.output);
-  CHECK(result.code == code);
-  for (const std::string& piece : pieces) {
-    INFO("wanted in the output: " << piece);
-    CHECK(result.output.find(piece) != std::string::npos);
-  }
 }
 
 }  // namespace

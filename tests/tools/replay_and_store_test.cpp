@@ -5,17 +5,9 @@
 namespace {
 
 using namespace promptcache;
+using test::require_code;
 using test::run_tool;
 using test::ToolResult;
-
-void require_code(const ToolResult& result, int code, std::initializer_list<std::string> pieces) {
-  INFO(result.output);
-  CHECK(result.code == code);
-  for (const std::string& piece : pieces) {
-    INFO("wanted in the output: " << piece);
-    CHECK(result.output.find(piece) != std::string::npos);
-  }
-}
 
 /// 200 lookups of random words under a policy, recorded. Returns how many semantic hits there were.
 std::size_t record(const std::string& path, const std::shared_ptr<CachePolicy>& policy) {

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <string>
 
 #include "support.hpp"
@@ -25,6 +26,16 @@ inline ToolResult run_tool(const std::string& command) {
   const int status = ::pclose(pipe);
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+/// The exit code, and pieces that the output must have.
+inline void require_code(const ToolResult& result, int code, std::initializer_list<std::string> pieces) {
+  INFO(result.output);
+  CHECK(result.code == code);
+  for (const std::string& piece : pieces) {
+    INFO("wanted in the output: " << piece);
+    CHECK(result.output.find(piece) != std::string::npos);
+  }
 }
 
 }  // namespace test
