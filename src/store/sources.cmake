@@ -1,1 +1,2 @@
-set(promptcache_sources database.cpp json_lines.cpp memory_store.cpp record.cpp sqlite_store.cpp store_file.cpp table.cpp)
+set(promptcache_sources database.cpp json_lines.cpp log_repair.cpp memory_store.cpp record.cpp sqlite_store.cpp
+                        store_file.cpp table.cpp)

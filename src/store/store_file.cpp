@@ -12,6 +12,7 @@
 
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
+#include "store/log_repair.hpp"
 #include "store/record.hpp"
 #include "store/table.hpp"
 
@@ -154,10 +155,15 @@ bool mend_first_page(const std::string& path, const std::string& copy) {
   return true;
 }
 
-/// Renames a damaged file and what belongs to it. Returns its new path.
-std::string set_aside(const std::string& path) {
+std::string set_aside_name(const std::string& path) {
   std::string aside = path + ".damaged";
   for (int i = 2; fs::exists(aside); ++i) aside = path + ".damaged." + std::to_string(i);
+  return aside;
+}
+
+/// Renames a damaged file and what belongs to it. Returns its new path.
+std::string set_aside(const std::string& path) {
+  std::string aside = set_aside_name(path);
   for (const char* suffix : {"-wal", "-shm", ""}) {
     std::error_code missing;
     fs::rename(path + suffix, aside + suffix, missing);
@@ -177,6 +183,28 @@ void write_content(Database& database, const Content& content) {
     pair.bind_blob(1, request.view()).bind_blob(2, entry.view()).run();
   }
   database.execute("commit");
+}
+
+/// Repairs the log that an earlier process left, and keeps the damaged one. Returns how many transactions are lost.
+std::size_t mend_log(const std::string& path, const LogCallback& log) {
+  const std::string log_path = path + "-wal";
+  if (!fs::exists(log_path)) return 0;
+  const std::string damaged = read_file(log_path);
+  std::string bytes = damaged;
+  const LogRepair repair = repair_log(bytes, page_bytes);
+  if (repair.corrected + repair.accepted + repair.lost == 0) return 0;
+  const std::string aside = set_aside_name(log_path);
+  write_file_atomically(aside, damaged);
+  if (repair.corrected + repair.accepted > 0) {
+    note(log, log_path + ": " + std::to_string(repair.corrected + repair.accepted) + " bytes are damaged, " +
+                  std::to_string(repair.corrected) + " of them put right; the file is kept as " + aside);
+    write_file_atomically(log_path, bytes);
+  }
+  if (repair.lost > 0) {
+    note(log, log_path + ": damaged, with " + std::to_string(repair.lost) +
+                  " transactions behind the damage that are lost; the file is kept as " + aside);
+  }
+  return repair.lost;
 }
 
 }  // namespace
@@ -203,6 +231,7 @@ FileLock::~FileLock() { ::close(descriptor_); }
 
 std::pair<Database, Content> open_store_file(const std::string& path, const LogCallback& log) {
   if (fs::is_directory(path)) throw Error(ErrorCode::access, {path}, "a directory", "the file of a store");
+  const std::size_t lost = mend_log(path, log);
   Content content;
   std::string damage;
   bool schema_is_sound = false;
@@ -213,6 +242,7 @@ std::pair<Database, Content> open_store_file(const std::string& path, const LogC
       if (content.damaged_records > 0) {
         note(log, path + ": " + std::to_string(content.damaged_records) + " records are damaged and left out");
       }
+      content.damaged_records += lost;
       return {std::move(database), std::move(content)};
     }
     damage = "its structure is damaged";
@@ -237,7 +267,7 @@ std::pair<Database, Content> open_store_file(const std::string& path, const LogC
   write_content(fresh, content);
   note(log, path + ": " + damage + "; " + std::to_string(content.entries.size()) +
                 " entries could be read, the file is kept as " + aside);
-  ++content.damaged_records;
+  content.damaged_records += lost + 1;
   return {std::move(fresh), std::move(content)};
 }
 

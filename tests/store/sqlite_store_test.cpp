@@ -262,6 +262,63 @@ TEST_CASE_METHOD(Fixture, "a flipped byte anywhere is noticed, and costs at most
   CHECK(least >= count - 40);
 }
 
+TEST_CASE_METHOD(Fixture, "a flipped byte anywhere in the write-ahead log is noticed, and mostly put right") {
+  constexpr int count = 60;
+  std::string sound;
+  std::string log_bytes;
+  {
+    const auto store = open({.sync = SyncMode::none});
+    for (int i = 0; i < count; ++i) store->put(entry(i));
+    sound = read_file(path);
+    log_bytes = read_file(path + "-wal");
+  }
+  REQUIRE(log_bytes.size() > 500'000);
+  const auto open_with = [&](const std::string& damaged) {
+    for (const auto& each : std::filesystem::directory_iterator(directory.path())) std::filesystem::remove(each);
+    directory.write("store.db", sound);
+    directory.write("store.db-wal", damaged);
+    log.clear();
+    return open();
+  };
+  constexpr std::size_t head = 32;
+  constexpr std::size_t frame = 24 + 8192;
+  std::mt19937 random(6);
+  int complete = 0;
+  std::size_t least = count;
+  for (int round = 0; round < 200; ++round) {
+    std::string bytes = log_bytes;
+    std::size_t place = random() % bytes.size();
+    if (round % 4 == 0) place = random() % head;
+    if (round % 4 == 1) place = head + random() % (bytes.size() / frame) * frame + random() % 24;
+    bytes[place] = static_cast<char>(bytes[place] ^ (1 + random() % 255));
+    CAPTURE(place);
+    const auto store = open_with(bytes);
+    REQUIRE_FALSE(log.empty());
+    CHECK(log[0].find("store.db-wal.damaged") != std::string::npos);
+    const std::size_t found = numbers(*store).size();  // each whole
+    if (found == count) {
+      ++complete;
+      CHECK(store->damaged_records() == 0);
+    } else {
+      CHECK(store->damaged_records() > 0);
+    }
+    least = std::min(least, found);
+    REQUIRE(read_file(path + "-wal.damaged") == bytes);
+  }
+  CHECK(complete > 150);
+  CHECK(least >= count - 40);
+  std::string twice = log_bytes;
+  twice[twice.size() / 2] ^= 1;
+  twice[twice.size() / 2 + 1] ^= 1;
+  const auto store = open_with(twice);
+  const std::size_t found = numbers(*store).size();
+  CHECK(found > 10);
+  CHECK(found < count - 10);
+  CHECK(store->damaged_records() + found >= count - 2);
+  REQUIRE(log.size() == 1);
+  CHECK(log[0].find("are lost") != std::string::npos);
+}
+
 TEST_CASE_METHOD(Fixture, "a torn end of the file costs what stood there") {
   fill(200);
   const std::string sound = read_file(path);

@@ -28,7 +28,8 @@ struct SqliteStoreOptions {
 
 /// Entries in memory, as in `MemoryStore`, and in one SQLite file (WAL), from which they are read when it is opened.
 /// Vectors are kept in the file only. Every record has a checksum; damaged ones are reported and left out, and a file
-/// whose structure is damaged is set aside as `<path>.damaged` while a new one takes over what can be read.
+/// whose structure is damaged is set aside as `<path>.damaged` while a new one takes over what can be read. In the
+/// write-ahead log a damaged byte is put right; behind worse damage finished transactions are lost, and reported.
 ///
 /// One process at a time: the lock is on `<path>.lock`. Other programs may read the file meanwhile (`sqlite3
 /// -readonly`).
@@ -61,7 +62,7 @@ class SqliteStore : public EntryStore {
   /// Returns when all that was acknowledged before is on disk, whatever the mode. Throws `Error(io)`.
   void flush();
 
-  /// Records that were damaged when the file was opened.
+  /// Records that were damaged when the file was opened, and transactions lost behind damage of its log.
   std::size_t damaged_records() const;
 
  private:
