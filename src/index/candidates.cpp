@@ -19,4 +19,12 @@ void check_vector(std::span<const float> vector, std::size_t dimension) {
   }
 }
 
+std::size_t write_best(std::vector<Candidate>& candidates, std::span<Candidate> out) {
+  const std::size_t count = std::min(out.size(), candidates.size());
+  const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(count);
+  std::partial_sort(candidates.begin(), end, candidates.end(), better);
+  std::copy(candidates.begin(), end, out.begin());
+  return count;
+}
+
 }  // namespace promptcache::index

@@ -2,47 +2,103 @@
 
 // hnswlib is a header full of templates and of functions that are not even inline. Under a name of our own it cannot
 // clash with the copy, perhaps of another version, that the serving binary itself uses. Its SIMD is not needed, since
-// the distance is ours, and its prefetching reads past the end of a node's list of links.
+// the distance is ours, and its prefetching reads past the end of a node's list of links. Its search is not used
+// either: it takes memory, and compares one vector at a time.
 #define hnswlib promptcache_hnswlib
 #define NO_MANUAL_VECTORIZATION
 #include <hnswlib/hnswlib.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <functional>  // hash
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "index/candidates.hpp"
 #include "index/dot.hpp"
+#include "index/exact_rows.hpp"
+#include "index/quantize.hpp"
 
 namespace promptcache::index {
 namespace {
 
-/// What hnswlib needs to know about vectors; the distance is the negated inner product, which loses no bit of it.
-class InnerProduct : public hnswlib::SpaceInterface<float> {
+/// What hnswlib needs to know about vectors. To it a vector is a row of codes and its scale; the distance is the
+/// negated inner product.
+class CodeSpace : public hnswlib::SpaceInterface<float> {
  public:
-  explicit InnerProduct(std::size_t dimension) : parameters_{active_dot(), dimension} {}
-  std::size_t get_data_size() override { return parameters_.dimension * sizeof(float); }
+  explicit CodeSpace(std::size_t dimension) : parameters_{active_code_dot(), code_stride(dimension)} {}
+  std::size_t get_data_size() override { return parameters_.stride + sizeof(CodeScale); }
   hnswlib::DISTFUNC<float> get_dist_func() override {
     return [](const void* a, const void* b, const void* parameters) {
       const auto* p = static_cast<const Parameters*>(parameters);
-      return -p->dot(static_cast<const float*>(a), static_cast<const float*>(b), p->dimension);
+      const auto* x = static_cast<const std::int8_t*>(a);
+      const auto* y = static_cast<const std::int8_t*>(b);
+      return -p->dot(x, y, p->stride) * scale_of(x, p->stride).scale * scale_of(y, p->stride).scale;
     };
   }
   void* get_dist_func_param() override { return &parameters_; }
 
+  static CodeScale scale_of(const std::int8_t* codes, std::size_t stride) {
+    CodeScale scale;
+    std::memcpy(static_cast<void*>(&scale), codes + stride, sizeof(scale));
+    return scale;
+  }
+
  private:
   struct Parameters {
-    DotFunction dot;
-    std::size_t dimension;
+    CodeDotFunction dot;
+    std::size_t stride;
   };
   Parameters parameters_;
 };
 
-std::size_t hash_of(std::span<const float> vector) {
-  return std::hash<std::string_view>()({reinterpret_cast<const char*>(vector.data()), vector.size_bytes()});
+std::size_t hash_of(const std::int8_t* codes, std::size_t stride) {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(codes), stride});
 }
+
+/// What a search needs of its own; kept by each thread, so that searches take no memory.
+struct Scratch {
+  struct Reached {
+    float similarity;
+    hnswlib::tableint node;
+    bool live;
+    bool expanded;
+  };
+
+  /// Which nodes a search has seen, of whatever graph: a node's mark counts when it is the search's own.
+  class Marks {
+   public:
+    void begin(std::size_t nodes) {
+      if (marks_.size() < nodes) marks_.resize(nodes);
+      if (++mark_ == 0) {
+        std::fill(marks_.begin(), marks_.end(), std::uint16_t{0});
+        mark_ = 1;
+      }
+    }
+    /// False when it was set already.
+    bool set(std::size_t node) { return std::exchange(marks_[node], mark_) != mark_; }
+
+   private:
+    std::vector<std::uint16_t> marks_;
+    std::uint16_t mark_ = 0;
+  };
+
+  CodedQuery query;
+  Marks marks;
+  std::vector<Reached> reached;  // best first
+  std::vector<hnswlib::tableint> fresh;
+  std::vector<const std::int8_t*> rows;
+  std::vector<float> similarities;
+  Shortlist shortlist;
+  std::vector<Candidate> candidates;
+
+  static Scratch& of_thread() {
+    thread_local Scratch scratch;
+    return scratch;
+  }
+};
 
 constexpr std::size_t first_capacity = 1024;
 constexpr float mend_no_neighbour = -1;  // share of the old neighbours whose links updatePoint makes anew
@@ -52,9 +108,13 @@ constexpr float mend_no_neighbour = -1;  // share of the old neighbours whose li
 struct Graph::Impl {
   using Node = std::size_t;
 
-  InnerProduct space;
+  CodeSpace space;
   std::size_t dimension;
+  std::size_t stride;
+  std::size_t ef_search;
   hnswlib::HierarchicalNSW<float> graph;
+  ExactRows exact;
+  std::vector<std::int8_t> coded;  // the vector that is being added
   std::size_t capacity = first_capacity;
   std::vector<std::vector<EntryId>> entries_of;  // of each node, in order; none: unused
   std::vector<Node> unused;
@@ -65,21 +125,35 @@ struct Graph::Impl {
   Impl(std::size_t width, const HnswOptions& options)
       : space(width),
         dimension(width),
-        graph(&space, first_capacity, options.m, options.ef_construction, options.seed) {
-    graph.setEf(options.ef_search);
-  }
+        stride(code_stride(width)),
+        ef_search(options.ef_search),
+        graph(&space, first_capacity, options.m, options.ef_construction, options.seed),
+        exact(width, options.vectors),
+        coded(stride + sizeof(CodeScale)) {}
 
   // Labels are node numbers and are given out in order, and so are hnswlib's own numbers.
-  const float* vector_of(Node node) const {
-    return reinterpret_cast<const float*>(graph.getDataByInternalId(static_cast<hnswlib::tableint>(node)));
+  const std::int8_t* codes_of(Node node) const {
+    return reinterpret_cast<const std::int8_t*>(graph.getDataByInternalId(static_cast<hnswlib::tableint>(node)));
   }
+  CodeScale scale_of(Node node) const { return CodeSpace::scale_of(codes_of(node), stride); }
 
   bool equals(Node node, std::span<const float> vector) const {
-    return std::memcmp(vector_of(node), vector.data(), vector.size_bytes()) == 0;
+    return exact.kept() ? std::memcmp(exact.read(node), vector.data(), vector.size_bytes()) == 0
+                        : std::memcmp(codes_of(node), coded.data(), coded.size()) == 0;
+  }
+
+  void read(Node node, std::span<float> out) const {
+    if (exact.kept()) {
+      std::copy_n(exact.read(node), dimension, out.begin());
+    } else {
+      dequantize(codes_of(node), scale_of(node), out);
+    }
   }
 
   void add(EntryId id, std::span<const float> vector) {
-    const std::size_t hash = hash_of(vector);
+    const CodeScale scale = quantize(vector, coded.data());
+    std::memcpy(coded.data() + stride, &scale, sizeof(scale));
+    const std::size_t hash = hash_of(coded.data(), stride);
     const auto [begin, end] = nodes_of_hash.equal_range(hash);
     for (auto same = begin; same != end; ++same) {
       if (!equals(same->second, vector)) continue;
@@ -94,13 +168,14 @@ struct Graph::Impl {
       graph.resizeIndex(capacity * 2);
       capacity *= 2;
     }
+    exact.resize(entries_of.size() + 1);
     if (fresh) {
-      graph.addPoint(vector.data(), node);
+      graph.addPoint(coded.data(), node);
     } else {
       // Links that lead here from the old place stay until the next rebuild. Mending each of them, as hnswlib does when
       // asked to add a label that it knows, costs ten additions and gains a percent of recall.
       graph.unmarkDelete(node);
-      graph.updatePoint(vector.data(), static_cast<hnswlib::tableint>(node), mend_no_neighbour);
+      graph.updatePoint(coded.data(), static_cast<hnswlib::tableint>(node), mend_no_neighbour);
     }
     if (fresh) {
       entries_of.emplace_back();
@@ -108,6 +183,7 @@ struct Graph::Impl {
       unused.pop_back();
       ++changes;
     }
+    exact.write(node, vector);
     entries_of[node].push_back(id);
     node_of[id] = node;
     nodes_of_hash.emplace(hash, node);
@@ -121,12 +197,90 @@ struct Graph::Impl {
     std::vector<EntryId>& entries = entries_of[node];
     entries.erase(std::lower_bound(entries.begin(), entries.end(), id));
     if (!entries.empty()) return true;
-    const auto [begin, end] = nodes_of_hash.equal_range(hash_of({vector_of(node), dimension}));
+    const auto [begin, end] = nodes_of_hash.equal_range(hash_of(codes_of(node), stride));
     nodes_of_hash.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == node; }));
     graph.markDelete(node);
     unused.push_back(node);
     ++changes;
     return true;
+  }
+
+  float similarity_to(const CodedQuery& query, Node node) const {
+    float sum = 0;
+    dot_codes(query.values(), codes_of(node), 1, stride, &sum);
+    return query.similarity(sum, scale_of(node));
+  }
+
+  /// The way down the upper levels, always to the better neighbour.
+  hnswlib::tableint descend(const CodedQuery& query) const {
+    hnswlib::tableint node = graph.enterpoint_node_;
+    float best = similarity_to(query, node);
+    for (int level = graph.maxlevel_; level > 0; --level) {
+      for (bool moved = true; moved;) {
+        moved = false;
+        hnswlib::linklistsizeint* links = graph.get_linklist(node, level);
+        const std::size_t count = graph.getListCount(links);
+        for (std::size_t i = 1; i <= count; ++i) {
+          const float similarity = similarity_to(query, links[i]);
+          if (similarity <= best) continue;
+          best = similarity;
+          node = links[i];
+          moved = true;
+        }
+      }
+    }
+    return node;
+  }
+
+  /// Fills `reached` with the best live nodes found, `ef` of them if there are so many, and unused ones among them.
+  void explore(Scratch& scratch, std::size_t ef) const {
+    using Reached = Scratch::Reached;
+    std::vector<Reached>& reached = scratch.reached;
+    reached.clear();
+    const hnswlib::tableint start = descend(scratch.query);
+    const auto is_live = [&](hnswlib::tableint node) { return !graph.isMarkedDeleted(node); };
+    reached.push_back({similarity_to(scratch.query, start), start, is_live(start), false});
+    std::size_t live = reached.front().live ? 1 : 0;
+    scratch.marks.begin(entries_of.size());
+    scratch.marks.set(start);
+    for (std::size_t next = 0; next < reached.size();) {
+      if (reached[next].expanded) {
+        ++next;
+        continue;
+      }
+      reached[next].expanded = true;
+      collect_fresh(scratch, reached[next].node);
+      scratch.similarities.resize(scratch.rows.size());
+      dot_codes_at(scratch.query.values(), scratch.rows.data(), scratch.rows.size(), stride,
+                   scratch.similarities.data());
+      for (std::size_t i = 0; i < scratch.rows.size(); ++i) {
+        const float similarity =
+            scratch.query.similarity(scratch.similarities[i], CodeSpace::scale_of(scratch.rows[i], stride));
+        if (live >= ef && similarity <= reached.back().similarity) continue;
+        const Reached arrived{similarity, scratch.fresh[i], is_live(scratch.fresh[i]), false};
+        const auto place = std::upper_bound(reached.begin(), reached.end(), arrived,
+                                            [](const auto& a, const auto& b) { return a.similarity > b.similarity; });
+        next = std::min(next, static_cast<std::size_t>(place - reached.begin()));
+        reached.insert(place, arrived);
+        live += arrived.live ? 1 : 0;
+        for (; live > ef || (live == ef && !reached.back().live); reached.pop_back()) {
+          live -= reached.back().live ? 1 : 0;
+        }
+      }
+    }
+  }
+
+  /// The neighbours of a node that were not seen before.
+  void collect_fresh(Scratch& scratch, hnswlib::tableint node) const {
+    scratch.fresh.clear();
+    scratch.rows.clear();
+    hnswlib::linklistsizeint* links = graph.get_linklist0(node);
+    const std::size_t count = graph.getListCount(links);
+    for (std::size_t i = 1; i <= count; ++i) {
+      if (!scratch.marks.set(links[i])) continue;
+      scratch.fresh.push_back(links[i]);
+      scratch.rows.push_back(codes_of(links[i]));
+    }
   }
 };
 
@@ -149,7 +303,7 @@ std::vector<EntryId> Graph::ids() const {
 bool Graph::read(EntryId id, std::span<float> out) const {
   const auto found = impl_->node_of.find(id);
   if (found == impl_->node_of.end()) return false;
-  std::copy_n(impl_->vector_of(found->second), impl_->dimension, out.begin());
+  impl_->read(found->second, out);
   return true;
 }
 
@@ -157,19 +311,28 @@ void Graph::add(EntryId id, std::span<const float> vector) { impl_->add(id, vect
 
 bool Graph::remove(EntryId id) { return impl_->remove(id); }
 
-std::vector<Candidate> Graph::search(std::span<const float> vector, std::size_t k) const {
-  std::vector<Candidate> result;
-  if (k == 0 || impl_->node_of.empty()) return result;
-  auto nearest = impl_->graph.searchKnn(vector.data(), std::min(k, impl_->entries_of.size()));
-  for (; !nearest.empty(); nearest.pop()) {
-    const std::vector<EntryId>& entries = impl_->entries_of[nearest.top().second];
-    for (std::size_t i = 0; i < std::min(k, entries.size()); ++i) {  // thousands may share a vector
-      result.push_back({entries[i], -nearest.top().first});
-    }
+std::size_t Graph::search(std::span<const float> vector, std::span<Candidate> out) const {
+  if (out.empty() || impl_->node_of.empty()) return 0;
+  const std::size_t k = std::min(out.size(), impl_->entries_of.size());
+  Scratch& scratch = Scratch::of_thread();
+  scratch.query.assign(vector);
+  impl_->explore(scratch, std::max(k, impl_->ef_search));
+  const bool exact = impl_->exact.kept();
+  scratch.shortlist.begin(k);
+  for (const Scratch::Reached& each : scratch.reached) {
+    if (!each.live) continue;
+    scratch.shortlist.offer(each.node, each.similarity, exact ? scratch.query.slack(impl_->scale_of(each.node)) : 0);
   }
-  std::sort(result.begin(), result.end(), better);
-  if (result.size() > k) result.resize(k);
-  return result;
+  scratch.candidates.clear();
+  scratch.shortlist.for_each([&](std::size_t node, float highest) {
+    float similarity = highest;
+    if (exact) dot_rows(vector.data(), impl_->exact.read(node), 1, impl_->dimension, &similarity);
+    const std::vector<EntryId>& entries = impl_->entries_of[node];
+    for (std::size_t i = 0; i < std::min(out.size(), entries.size()); ++i) {  // thousands may share a vector
+      scratch.candidates.push_back({entries[i], similarity});
+    }
+  });
+  return write_best(scratch.candidates, out);
 }
 
 }  // namespace promptcache::index

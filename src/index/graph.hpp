@@ -25,7 +25,7 @@ class Graph {
 
   void add(EntryId id, std::span<const float> vector);  ///< the id must be new; the vector checked
   bool remove(EntryId id);
-  std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const;
+  std::size_t search(std::span<const float> vector, std::span<Candidate> out) const;
 
  private:
   struct Impl;

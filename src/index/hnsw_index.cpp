@@ -14,6 +14,7 @@
 
 #include "index/candidates.hpp"
 #include "index/graph.hpp"
+#include "index/quantize.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/fair_shared_mutex.hpp"
 #include "promptcache/index/flat_index.hpp"
@@ -99,7 +100,7 @@ struct HnswIndex::Impl {
   Shelf empty_shelf(std::size_t entries) const {
     Shelf result;
     if (entries < options.graph_from) {
-      result.flat = std::make_unique<FlatIndex>(dimension);
+      result.flat = std::make_unique<FlatIndex>(dimension, options.vectors);
     } else {
       result.graph = std::make_unique<Graph>(dimension, options);
     }
@@ -223,7 +224,9 @@ std::size_t HnswIndex::dimension() const { return impl_->dimension; }
 
 std::size_t HnswIndex::bytes_per_entry() const {
   constexpr std::size_t records = 200;  // labels, levels, the tables from entry to node and back
-  return dimension() * sizeof(float) + (2 * impl_->options.m + 1) * sizeof(std::uint32_t) + records;
+  const bool exact = impl_->options.vectors.exact == ExactVectors::in_memory;
+  return index::code_stride(dimension()) + (exact ? dimension() * sizeof(float) : 0) +
+         (2 * impl_->options.m + 1) * sizeof(std::uint32_t) + records;
 }
 
 std::size_t HnswIndex::size() const {
@@ -248,10 +251,10 @@ bool HnswIndex::remove(EntryId id) {
   return true;
 }
 
-std::vector<Candidate> HnswIndex::search(std::span<const float> vector, std::size_t k) const {
+std::size_t HnswIndex::search(std::span<const float> vector, std::span<Candidate> out) const {
   index::check_vector(vector, impl_->dimension);
   const std::shared_lock lock(impl_->mutex);
-  return impl_->shelf.flat ? impl_->shelf.flat->search(vector, k) : impl_->shelf.graph->search(vector, k);
+  return impl_->shelf.flat ? impl_->shelf.flat->search(vector, out) : impl_->shelf.graph->search(vector, out);
 }
 
 HnswIndex::Stats HnswIndex::stats() const {

@@ -1,1 +1,1 @@
-set(promptcache_sources candidates.cpp dot.cpp flat_index.cpp graph.cpp hnsw_index.cpp)
+set(promptcache_sources candidates.cpp dot.cpp exact_rows.cpp flat_index.cpp graph.cpp hnsw_index.cpp quantize.cpp)

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "promptcache/index/similarity_index.hpp"
+#include "promptcache/index/vector_storage.hpp"
 
 namespace promptcache {
 
@@ -12,9 +13,10 @@ struct HnswOptions {
   std::size_t m = 16;                 ///< links of a node on the upper levels; twice as many on the lowest
   std::size_t ef_construction = 200;  ///< candidates looked at when linking a node
   std::size_t ef_search = 160;        ///< candidates kept in a search; more: better recall, slower
-  std::size_t graph_from = 4096;      ///< below this many entries all are scanned exactly; 0: always a graph
+  std::size_t graph_from = 8192;      ///< below this many entries all are scanned exactly; 0: always a graph
   double rebuild_after = 1;           ///< rebuilt after so many removals and re-uses of nodes a live entry
   std::uint64_t seed = 1;             ///< of the levels of the nodes
+  VectorStorage vectors = {};         ///< the graph is built and searched on codes of 8 bits a value in any case
 };
 
 /// Approximate nearest neighbours by a navigable small-world graph (Malkov and Yashunin 2018; hnswlib), scanned exactly
@@ -23,20 +25,22 @@ struct HnswOptions {
 /// Nodes of removed entries are used again, so the graph does not grow under churn; entries with one and the same
 /// vector share a node. Removing and re-using nodes costs recall: after `rebuild_after` such changes a live entry a new
 /// graph is built on a thread of its own, while the old one goes on answering and taking changes. The first graph, when
-/// the entries reach `graph_from`, comes about in the same way. Memory at dimension 384: 1.8 KB an entry, twice that
-/// during a rebuild.
+/// the entries reach `graph_from`, comes about in the same way. Memory at dimension 384: 2.2 KB an entry, 0.7 KB with
+/// the vectors in a file or given up; twice that during a rebuild. A search takes no memory from the second one of a
+/// thread on.
 class HnswIndex : public SimilarityIndex {
  public:
   /// Throws `Error(usage)` for dimension 0 or an option out of range.
   explicit HnswIndex(std::size_t dimension, const HnswOptions& options = {});
   ~HnswIndex() override;  ///< waits for a rebuild to notice that it is not wanted any more: milliseconds
 
+  using SimilarityIndex::search;
   std::size_t dimension() const override;
   std::size_t bytes_per_entry() const override;
   std::size_t size() const override;
   void add(EntryId id, std::span<const float> vector) override;
   bool remove(EntryId id) override;
-  std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const override;
+  std::size_t search(std::span<const float> vector, std::span<Candidate> out) const override;
 
   struct Stats {
     bool graph = false;        ///< answers come from a graph, not from a scan

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>  // min
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -35,8 +36,15 @@ class SimilarityIndex {
   /// Removes an entry; false when it was not there.
   virtual bool remove(EntryId id) = 0;
 
-  /// Up to `k` entries, most similar first, ties by smaller id.
-  virtual std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const = 0;
+  /// Writes up to `out.size()` entries, most similar first, ties by smaller id, and returns how many. Throws as `add`.
+  virtual std::size_t search(std::span<const float> vector, std::span<Candidate> out) const = 0;
+
+  /// The same, for up to `k` entries.
+  std::vector<Candidate> search(std::span<const float> vector, std::size_t k) const {
+    std::vector<Candidate> result(std::min(k, size()));
+    result.resize(search(vector, result));
+    return result;
+  }
 };
 
 }  // namespace promptcache

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <cstddef>
+
+namespace test {
+
+/// How often this executable has taken memory by `new`, for promises that something takes none.
+std::size_t allocations();
+
+}  // namespace test
