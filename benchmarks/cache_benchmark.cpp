@@ -1,6 +1,6 @@
 // Times of a cache whose vectors cost nothing: everything but the encoder.
 //
-//     cache_benchmark [--entries N] [--only reads|inserts|hung] [--directory DIR] [--vectors FILE]
+//     cache_benchmark [--entries N] [--only reads|inserts|churn|hung] [--directory DIR] [--vectors FILE]
 //
 // Prompts "v17" have the 17th of N clustered vectors of 384 dimensions, "q17" a vector near it. --vectors writes all of
 // them, entries and then 1,000 queries, as f32, for compare/gptcache_peer.py.
@@ -18,7 +18,9 @@
 #include <fstream>
 #include <iostream>
 #include <mutex>
+#include <numeric>
 #include <thread>
+#include <unordered_set>
 
 #include "index/vectors.hpp"
 #include "promptcache/promptcache.hpp"
@@ -38,12 +40,15 @@ struct Vectors {
     test::ClusteredVectors source(width, 400, 11);
     for (std::size_t i = 0; i < count; ++i) entries.push_back(source.next());
     for (std::size_t i = 0; i < query_count; ++i) {
-      queries.push_back(entries[i * 31 % count]);
+      queries.push_back(entries[near(i)]);
       const std::vector<float> offset = test::unit_vector(width, source.random());
       for (std::size_t j = 0; j < width; ++j) queries.back()[j] += 0.1F * offset[j];
       test::normalize(queries.back());
     }
   }
+
+  /// The entry that a query is near.
+  std::size_t near(std::size_t query) const { return query * 7919 % entries.size(); }
 };
 
 class TableEmbedder : public Embedder {
@@ -128,6 +133,35 @@ void fill(Cache& cache, std::size_t count, const ScopeId& scope) {
   }
 }
 
+std::vector<std::size_t> numbers(std::size_t first, std::size_t end) {
+  std::vector<std::size_t> result(end - first);
+  std::iota(result.begin(), result.end(), first);
+  return result;
+}
+
+/// Asks for the queries that are near one of the live entries, and compares with a search of all of these.
+void print_recall(const char* name, Cache& cache, const ScopeId& scope, const Vectors& vectors,
+                  const std::vector<std::size_t>& live) {
+  const std::unordered_set<std::size_t> is_live(live.begin(), live.end());
+  std::size_t asked = 0;
+  std::size_t right = 0;
+  for (std::size_t i = 0; i < query_count; ++i) {
+    if (!is_live.contains(vectors.near(i))) continue;
+    const Lookup lookup = cache.lookup({prompt('q', i), scope});
+    double best = -1;
+    for (const std::size_t each : live) {
+      double dot = 0;
+      for (std::size_t j = 0; j < width; ++j) {
+        dot += static_cast<double>(vectors.entries[each][j]) * static_cast<double>(vectors.queries[i][j]);
+      }
+      best = std::max(best, dot);
+    }
+    ++asked;
+    if (lookup.decision().similarity >= best - 1e-5) ++right;
+  }
+  std::printf("  %s: %.4f (%zu queries)\n", name, static_cast<double>(right) / static_cast<double>(asked), asked);
+}
+
 void measure_reads(const std::shared_ptr<TableEmbedder>& embedder, const Vectors& vectors) {
   const std::size_t count = vectors.entries.size();
   const std::size_t before = resident_bytes();
@@ -164,21 +198,7 @@ void measure_reads(const std::shared_ptr<TableEmbedder>& embedder, const Vectors
   digest.print("digest of a scope with a system prompt of 500");
   exact.print("exact hit");
   semantic.print("lookup by meaning, embedding excluded");
-  std::size_t right = 0;
-  for (std::size_t i = 0; i < query_count; ++i) {
-    const Lookup lookup = cache.lookup({prompt('q', i), scope});
-    double best = -1;
-    for (const auto& entry : vectors.entries) {
-      double dot = 0;
-      for (std::size_t j = 0; j < width; ++j) {
-        dot += static_cast<double>(entry[j]) * static_cast<double>(vectors.queries[i][j]);
-      }
-      best = std::max(best, dot);
-      if (i >= 200) break;
-    }
-    if (i < 200 && lookup.decision().similarity >= best - 1e-5) ++right;
-  }
-  std::printf("  recall@1 of lookups by meaning: %.4f (200 queries)\n", static_cast<double>(right) / 200);
+  print_recall("recall@1 of lookups by meaning", cache, scope, vectors, numbers(0, count));
 
   for (const char kind : {'v', 'q'}) {
     double single = 0;
@@ -256,6 +276,30 @@ void measure_inserts(const std::shared_ptr<TableEmbedder>& embedder, const Vecto
   plain.print("the disk's own: append 4 KiB and fdatasync");
 }
 
+/// Half of the vectors fill a cache, the other half drives them out. One thousandth of the entries is a tenant's of its
+/// own.
+void measure_churn(const std::shared_ptr<TableEmbedder>& embedder, const Vectors& vectors) {
+  const std::size_t half = vectors.entries.size() / 2;
+  const std::size_t small = std::max<std::size_t>(half / 1000, 1);
+  CacheOptions options =
+      options_for(embedder, std::make_shared<MemoryStore>(MemoryStoreOptions{.limits = {.max_entries = half + small}}));
+  options.policy = std::make_shared<ThresholdPolicy>(1.0);
+  Cache cache(options);
+  const ScopeId large = Scope().tenant("large");
+  const ScopeId tenant = Scope().tenant("small");
+  for (std::size_t i = 0; i < 2 * half; ++i) {
+    cache.get_or_compute({prompt('v', i), large}, [] { return response; });
+    if (i + 1 == half) print_recall("recall@1 before", cache, large, vectors, numbers(0, half));
+  }
+  std::vector<std::size_t> of_tenant;
+  for (std::size_t i = 0; i < small; ++i) of_tenant.push_back(vectors.near(i));
+  for (const std::size_t i : of_tenant) cache.get_or_compute({prompt('v', i), tenant}, [] { return response; });
+  const CacheStats stats = cache.stats();
+  std::printf("%zu entries, exchanged once\n", stats.entries);
+  print_recall("recall@1 after all entries were exchanged", cache, large, vectors, numbers(half, 2 * half));
+  print_recall("recall@1 of a tenant with a thousandth of them", cache, tenant, vectors, of_tenant);
+}
+
 void measure_hung_embedder(const std::shared_ptr<TableEmbedder>& embedder) {
   Cache cache(options_for(embedder, nullptr));
   Times times, refused;
@@ -304,6 +348,7 @@ int main(int argc, char** argv) {
   std::filesystem::create_directories(folder);
   if (only.empty() || only == "reads") measure_reads(embedder, vectors);
   if (only.empty() || only == "inserts") measure_inserts(embedder, vectors, folder);
+  if (only.empty() || only == "churn") measure_churn(embedder, vectors);
   if (only.empty() || only == "hung") measure_hung_embedder(embedder);
   std::filesystem::remove_all(folder);
   return 0;

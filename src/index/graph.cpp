@@ -101,7 +101,6 @@ struct Scratch {
 };
 
 constexpr std::size_t first_capacity = 1024;
-constexpr float mend_no_neighbour = -1;  // share of the old neighbours whose links updatePoint makes anew
 
 }  // namespace
 
@@ -116,11 +115,16 @@ struct Graph::Impl {
   ExactRows exact;
   std::vector<std::int8_t> coded;  // the vector that is being added
   std::size_t capacity = first_capacity;
-  std::vector<std::vector<EntryId>> entries_of;  // of each node, in order; none: unused
-  std::vector<Node> unused;
+  struct NodeRecord {
+    std::vector<EntryId> entries;  // in order; none: the node is left for the ways that lead through it
+    std::size_t exact_row = 0;
+  };
+  std::vector<NodeRecord> nodes;
+  std::size_t dead_nodes = 0;
+  std::vector<std::size_t> free_exact_rows;  // of dead nodes
+  std::size_t exact_rows = 0;
   std::unordered_map<EntryId, Node> node_of;
   std::unordered_multimap<std::size_t, Node> nodes_of_hash;  // of vectors in use, to find equal ones
-  std::size_t changes = 0;
 
   Impl(std::size_t width, const HnswOptions& options)
       : space(width),
@@ -137,14 +141,16 @@ struct Graph::Impl {
   }
   CodeScale scale_of(Node node) const { return CodeSpace::scale_of(codes_of(node), stride); }
 
+  const float* exact_row(Node node) const { return exact.read(nodes[node].exact_row); }
+
   bool equals(Node node, std::span<const float> vector) const {
-    return exact.kept() ? std::memcmp(exact.read(node), vector.data(), vector.size_bytes()) == 0
+    return exact.kept() ? std::memcmp(exact_row(node), vector.data(), vector.size_bytes()) == 0
                         : std::memcmp(codes_of(node), coded.data(), coded.size()) == 0;
   }
 
   void read(Node node, std::span<float> out) const {
     if (exact.kept()) {
-      std::copy_n(exact.read(node), dimension, out.begin());
+      std::copy_n(exact_row(node), dimension, out.begin());
     } else {
       dequantize(codes_of(node), scale_of(node), out);
     }
@@ -157,34 +163,28 @@ struct Graph::Impl {
     const auto [begin, end] = nodes_of_hash.equal_range(hash);
     for (auto same = begin; same != end; ++same) {
       if (!equals(same->second, vector)) continue;
-      std::vector<EntryId>& entries = entries_of[same->second];
+      std::vector<EntryId>& entries = nodes[same->second].entries;
       entries.insert(std::upper_bound(entries.begin(), entries.end(), id), id);  // nearly always the end
       node_of[id] = same->second;
       return;
     }
-    const bool fresh = unused.empty();
-    const Node node = fresh ? entries_of.size() : unused.back();
+    // A dead node is not used again: the links that lead to its old place would lead astray. In trials that cost two
+    // percent of recall by the time all entries were exchanged, and mending the links cost ten additions.
+    const Node node = nodes.size();
     if (node == capacity) {
       graph.resizeIndex(capacity * 2);
       capacity *= 2;
     }
-    exact.resize(entries_of.size() + 1);
-    if (fresh) {
-      graph.addPoint(coded.data(), node);
-    } else {
-      // Links that lead here from the old place stay until the next rebuild. Mending each of them, as hnswlib does when
-      // asked to add a label that it knows, costs ten additions and gains a percent of recall.
-      graph.unmarkDelete(node);
-      graph.updatePoint(coded.data(), static_cast<hnswlib::tableint>(node), mend_no_neighbour);
+    if (free_exact_rows.empty()) {
+      exact.resize(exact_rows + 1);
+      free_exact_rows.push_back(exact_rows++);
     }
-    if (fresh) {
-      entries_of.emplace_back();
-    } else {
-      unused.pop_back();
-      ++changes;
-    }
-    exact.write(node, vector);
-    entries_of[node].push_back(id);
+    nodes.reserve(capacity);
+    graph.addPoint(coded.data(), node);
+    nodes.push_back({{}, free_exact_rows.back()});
+    free_exact_rows.pop_back();
+    exact.write(nodes[node].exact_row, vector);
+    nodes[node].entries.push_back(id);
     node_of[id] = node;
     nodes_of_hash.emplace(hash, node);
   }
@@ -194,14 +194,15 @@ struct Graph::Impl {
     if (found == node_of.end()) return false;
     const Node node = found->second;
     node_of.erase(found);
-    std::vector<EntryId>& entries = entries_of[node];
+    std::vector<EntryId>& entries = nodes[node].entries;
     entries.erase(std::lower_bound(entries.begin(), entries.end(), id));
     if (!entries.empty()) return true;
     const auto [begin, end] = nodes_of_hash.equal_range(hash_of(codes_of(node), stride));
     nodes_of_hash.erase(std::find_if(begin, end, [&](const auto& item) { return item.second == node; }));
     graph.markDelete(node);
-    unused.push_back(node);
-    ++changes;
+    free_exact_rows.push_back(nodes[node].exact_row);
+    entries = {};
+    ++dead_nodes;
     return true;
   }
 
@@ -232,7 +233,7 @@ struct Graph::Impl {
     return node;
   }
 
-  /// Fills `reached` with the best live nodes found, `ef` of them if there are so many, and unused ones among them.
+  /// Fills `reached` with the best live nodes found, `ef` of them if there are so many, and dead ones among them.
   void explore(Scratch& scratch, std::size_t ef) const {
     using Reached = Scratch::Reached;
     std::vector<Reached>& reached = scratch.reached;
@@ -241,7 +242,7 @@ struct Graph::Impl {
     const auto is_live = [&](hnswlib::tableint node) { return !graph.isMarkedDeleted(node); };
     reached.push_back({similarity_to(scratch.query, start), start, is_live(start), false});
     std::size_t live = reached.front().live ? 1 : 0;
-    scratch.marks.begin(entries_of.size());
+    scratch.marks.begin(nodes.size());
     scratch.marks.set(start);
     for (std::size_t next = 0; next < reached.size();) {
       if (reached[next].expanded) {
@@ -289,9 +290,8 @@ Graph::Graph(std::size_t dimension, const HnswOptions& options) : impl_(std::mak
 Graph::~Graph() = default;
 
 std::size_t Graph::size() const { return impl_->node_of.size(); }
-std::size_t Graph::nodes() const { return impl_->entries_of.size(); }
-std::size_t Graph::unused() const { return impl_->unused.size(); }
-std::size_t Graph::changes() const { return impl_->changes; }
+std::size_t Graph::nodes() const { return impl_->nodes.size(); }
+std::size_t Graph::dead_nodes() const { return impl_->dead_nodes; }
 
 std::vector<EntryId> Graph::ids() const {
   std::vector<EntryId> result;
@@ -313,7 +313,7 @@ bool Graph::remove(EntryId id) { return impl_->remove(id); }
 
 std::size_t Graph::search(std::span<const float> vector, std::span<Candidate> out) const {
   if (out.empty() || impl_->node_of.empty()) return 0;
-  const std::size_t k = std::min(out.size(), impl_->entries_of.size());
+  const std::size_t k = std::min(out.size(), impl_->nodes.size());
   Scratch& scratch = Scratch::of_thread();
   scratch.query.assign(vector);
   impl_->explore(scratch, std::max(k, impl_->ef_search));
@@ -326,8 +326,8 @@ std::size_t Graph::search(std::span<const float> vector, std::span<Candidate> ou
   scratch.candidates.clear();
   scratch.shortlist.for_each([&](std::size_t node, float highest) {
     float similarity = highest;
-    if (exact) dot_rows(vector.data(), impl_->exact.read(node), 1, impl_->dimension, &similarity);
-    const std::vector<EntryId>& entries = impl_->entries_of[node];
+    if (exact) dot_rows(vector.data(), impl_->exact_row(node), 1, impl_->dimension, &similarity);
+    const std::vector<EntryId>& entries = impl_->nodes[node].entries;
     for (std::size_t i = 0; i < std::min(out.size(), entries.size()); ++i) {  // thousands may share a vector
       scratch.candidates.push_back({entries[i], similarity});
     }

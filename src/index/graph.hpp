@@ -10,16 +10,15 @@
 namespace promptcache::index {
 
 /// One hnswlib graph with the bookkeeping around it: entries of equal vectors share a node, nodes of removed entries
-/// are used again. Not thread-safe, but for searches beside each other.
+/// stay for the ways that lead through them. Not thread-safe, but for searches beside each other.
 class Graph {
  public:
   Graph(std::size_t dimension, const HnswOptions& options);
   ~Graph();
 
-  std::size_t size() const;     ///< entries
-  std::size_t nodes() const;    ///< unused ones included
-  std::size_t unused() const;   ///< nodes without an entry
-  std::size_t changes() const;  ///< nodes given up or taken again since the beginning
+  std::size_t size() const;        ///< entries
+  std::size_t nodes() const;       ///< dead ones included
+  std::size_t dead_nodes() const;  ///< those without an entry
   std::vector<EntryId> ids() const;
   bool read(EntryId id, std::span<float> out) const;
 

@@ -112,7 +112,7 @@ struct HnswIndex::Impl {
     if (shelf.flat) return entries >= options.graph_from;
     if (entries < options.graph_from / 2) return true;  // half, so that there is no to and fro about one size
     const double limit = options.rebuild_after * static_cast<double>(entries);
-    return static_cast<double>(shelf.graph->changes()) > limit;
+    return static_cast<double>(shelf.graph->dead_nodes()) > limit;
   }
 
   /// Called with the unique lock held, after a change.
@@ -225,8 +225,9 @@ std::size_t HnswIndex::dimension() const { return impl_->dimension; }
 std::size_t HnswIndex::bytes_per_entry() const {
   constexpr std::size_t records = 200;  // labels, levels, the tables from entry to node and back
   const bool exact = impl_->options.vectors.exact == ExactVectors::in_memory;
-  return index::code_stride(dimension()) + (exact ? dimension() * sizeof(float) : 0) +
-         (2 * impl_->options.m + 1) * sizeof(std::uint32_t) + records;
+  const std::size_t node = index::code_stride(dimension()) + (2 * impl_->options.m + 1) * sizeof(std::uint32_t);
+  const auto dead_nodes = static_cast<std::size_t>(impl_->options.rebuild_after / 2 * static_cast<double>(node));
+  return node + dead_nodes + (exact ? dimension() * sizeof(float) : 0) + records;
 }
 
 std::size_t HnswIndex::size() const {
@@ -263,8 +264,7 @@ HnswIndex::Stats HnswIndex::stats() const {
   if (const index::Graph* graph = impl_->shelf.graph.get()) {
     stats.graph = true;
     stats.nodes = graph->nodes();
-    stats.unused = graph->unused();
-    stats.changes = graph->changes();
+    stats.dead_nodes = graph->dead_nodes();
   }
   stats.rebuilds = impl_->rebuilds;
   stats.rebuilding = impl_->rebuilding;

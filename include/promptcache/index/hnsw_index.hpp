@@ -11,10 +11,10 @@ namespace promptcache {
 
 struct HnswOptions {
   std::size_t m = 16;                 ///< links of a node on the upper levels; twice as many on the lowest
-  std::size_t ef_construction = 200;  ///< candidates looked at when linking a node
-  std::size_t ef_search = 160;        ///< candidates kept in a search; more: better recall, slower
+  std::size_t ef_construction = 120;  ///< candidates looked at when linking a node
+  std::size_t ef_search = 180;        ///< candidates kept in a search; more: better recall, slower
   std::size_t graph_from = 8192;      ///< below this many entries all are scanned exactly; 0: always a graph
-  double rebuild_after = 1;           ///< rebuilt after so many removals and re-uses of nodes a live entry
+  double rebuild_after = 0.5;         ///< rebuilt when there are so many nodes of removed entries a live entry
   std::uint64_t seed = 1;             ///< of the levels of the nodes
   VectorStorage vectors = {};         ///< the graph is built and searched on codes of 8 bits a value in any case
 };
@@ -22,12 +22,11 @@ struct HnswOptions {
 /// Approximate nearest neighbours by a navigable small-world graph (Malkov and Yashunin 2018; hnswlib), scanned exactly
 /// while it is small. Safe from many threads.
 ///
-/// Nodes of removed entries are used again, so the graph does not grow under churn; entries with one and the same
-/// vector share a node. Removing and re-using nodes costs recall: after `rebuild_after` such changes a live entry a new
-/// graph is built on a thread of its own, while the old one goes on answering and taking changes. The first graph, when
-/// the entries reach `graph_from`, comes about in the same way. Memory at dimension 384: 2.2 KB an entry, 0.7 KB with
-/// the vectors in a file or given up; twice that during a rebuild. A search takes no memory from the second one of a
-/// thread on.
+/// Nodes of removed entries stay in the graph, and cost time and memory, until there are `rebuild_after` of them a live
+/// entry: then a new graph is built on a thread of its own, while the old one goes on answering and taking changes. The
+/// first graph, when the entries reach `graph_from`, comes about in the same way. Entries with one and the same vector
+/// share a node. Memory at dimension 384: 2.2 KB an entry, 0.7 KB with the vectors in a file or given up, 0.3 KB more
+/// when worn; twice that during a rebuild. A search takes no memory from the second one of a thread on.
 class HnswIndex : public SimilarityIndex {
  public:
   /// Throws `Error(usage)` for dimension 0 or an option out of range.
@@ -43,11 +42,10 @@ class HnswIndex : public SimilarityIndex {
   std::size_t search(std::span<const float> vector, std::span<Candidate> out) const override;
 
   struct Stats {
-    bool graph = false;        ///< answers come from a graph, not from a scan
-    std::size_t nodes = 0;     ///< of the graph, unused ones included
-    std::size_t unused = 0;    ///< nodes of removed entries, waiting to be used again
-    std::size_t changes = 0;   ///< removals and re-uses since the graph was built
-    std::size_t rebuilds = 0;  ///< finished ones, the first graph included
+    bool graph = false;          ///< answers come from a graph, not from a scan
+    std::size_t nodes = 0;       ///< of the graph, dead ones included
+    std::size_t dead_nodes = 0;  ///< of removed entries, until the next rebuild
+    std::size_t rebuilds = 0;    ///< finished ones, the first graph included
     bool rebuilding = false;
     std::size_t failed_rebuilds = 0;  ///< for want of memory; the old graph stays
   };
