@@ -1,6 +1,6 @@
 // Time and quality of TransformerEmbedder on one thread.
 //
-//     embed_benchmark --model DIR [--golden FILE] [Google Benchmark options]
+//     embed_benchmark --model DIR [--precision f32|int8] [--golden FILE] [Google Benchmark options]
 //     embed_benchmark --model DIR --pipe       one text at a time for compare/embed_peers.py
 
 #include <benchmark/benchmark.h>
@@ -108,7 +108,12 @@ int main(int argc, char** argv) try {
   std::string model = take_option(arguments, "--model");
   if (model.empty()) model = "models/all-MiniLM-L6-v2";
   const std::string golden = take_option(arguments, "--golden");
-  const EmbedderPointer embedder = TransformerEmbedder::open(model, {.parallel_callers = 1});
+  const std::string precision = take_option(arguments, "--precision");
+  const auto begin = std::chrono::steady_clock::now();
+  const EmbedderPointer embedder = TransformerEmbedder::open(
+      model, {.parallel_callers = 1,
+              .precision = promptcache::precision_from(precision.empty() ? "automatic" : precision, "--precision")});
+  const std::chrono::duration<double, std::milli> opening = std::chrono::steady_clock::now() - begin;
   if (arguments.size() > 1 && std::strcmp(arguments[1], "--pipe") == 0) {
     std::cout.precision(9);
     return answer_pipe(*embedder);
@@ -121,6 +126,8 @@ int main(int argc, char** argv) try {
   }
   benchmark::RegisterBenchmark("embed_batch", embed_batch, embedder)->Arg(32)->Arg(256)->Unit(benchmark::kMillisecond);
   benchmark::AddCustomContext("model", model);
+  benchmark::AddCustomContext("precision", to_string(embedder->precision()));
+  benchmark::AddCustomContext("opening, ms", std::to_string(opening.count()));
   benchmark::AddCustomContext("isa", std::string(promptcache::active_isa()));
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());

@@ -53,11 +53,10 @@ Json json_of(const Evaluation& evaluation) {
 
 }  // namespace
 
-Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>& pairs, std::size_t max_tokens,
-                    std::size_t threads, const promptcache::ProgressCallback& progress) {
-  const auto embedder = promptcache::TransformerEmbedder::open(
-      model_directory, {.max_tokens = max_tokens, .parallel_callers = threads, .threads_per_call = 1});
-  promptcache::PairSimilarities similarities = pair_similarities(*embedder, pairs, threads, progress);
+Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>& pairs,
+                    const promptcache::EmbedderOptions& options, const promptcache::ProgressCallback& progress) {
+  const auto embedder = promptcache::TransformerEmbedder::open(model_directory, options);
+  promptcache::PairSimilarities similarities = pair_similarities(*embedder, pairs, options.parallel_callers, progress);
   const std::vector<std::uint8_t> positive = positives_of(pairs);
 
   Evaluation result;

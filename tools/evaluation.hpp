@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "promptcache/base/progress.hpp"
+#include "promptcache/embed/transformer_embedder.hpp"
 #include "promptcache/eval/classification.hpp"
 #include "promptcache/eval/roc.hpp"
 #include "promptcache/pairs/pair_file.hpp"
@@ -35,7 +36,7 @@ struct Comparison {
 };
 
 Evaluation evaluate(const std::string& model_directory, const std::vector<promptcache::Pair>& pairs,
-                    std::size_t max_tokens, std::size_t threads, const promptcache::ProgressCallback& progress);
+                    const promptcache::EmbedderOptions& options, const promptcache::ProgressCallback& progress);
 
 Comparison compare(const std::vector<promptcache::Pair>& pairs, Evaluation model, std::optional<Evaluation> baseline);
 

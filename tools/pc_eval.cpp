@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "embedder_flags.hpp"
 #include "evaluation.hpp"
 #include "html_report.hpp"
 #include "progress_bar.hpp"
@@ -17,8 +18,7 @@ namespace {
 
 struct Options {
   std::string model, baseline, pairs, valid, json, curve, html;
-  std::size_t max_tokens = 0;
-  std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
+  tool::EmbedderFlags embedder;
 };
 
 int evaluate(const Options& options) {
@@ -27,7 +27,7 @@ int evaluate(const Options& options) {
       options.valid.empty() ? std::nullopt : std::optional(promptcache::read_pair_file(options.valid));
   tool::ProgressBar bar;
   const auto run = [&](const std::string& directory) {
-    return tool::evaluate(directory, pairs.pairs, options.max_tokens, options.threads, bar.callback());
+    return tool::evaluate(directory, pairs.pairs, options.embedder.options(), bar.callback());
   };
   const tool::Evaluation model = run(options.model);
   const std::optional<tool::Evaluation> baseline =
@@ -36,10 +36,9 @@ int evaluate(const Options& options) {
   tool::ReportInput report;
   const auto stream = [&](const std::string& directory) {
     constexpr std::size_t most_prompts = 4000;
-    const auto embedder = promptcache::TransformerEmbedder::open(
-        directory, {.max_tokens = options.max_tokens, .parallel_callers = options.threads});
+    const auto embedder = promptcache::TransformerEmbedder::open(directory, options.embedder.options());
     const auto of = [&](const promptcache::PairFile& file) {
-      return tool::make_stream(*embedder, file.pairs, most_prompts, options.threads, bar.callback());
+      return tool::make_stream(*embedder, file.pairs, most_prompts, options.embedder.threads, bar.callback());
     };
     return tool::sweep_stream(of(pairs), of(*valid));
   };
@@ -84,8 +83,7 @@ int main(int argc, char** argv) {
   app.add_option("--pairs", options.pairs, "TSV or JSON lines with q1, q2, label; may be gzip")->required();
   app.add_option("--valid", options.valid,
                  "pairs to choose a threshold on, for a simulated stream of the prompts of --pairs");
-  app.add_option("--max-tokens", options.max_tokens, "longest input in tokens (default: the model's own)");
-  app.add_option("--threads", options.threads, "threads")->capture_default_str()->check(CLI::Range(1, 1024));
+  options.embedder.add_to(app);
   app.add_option("--json", options.json, "write the measures to this file");
   app.add_option("--curve", options.curve, "write precision and recall over thresholds to this CSV file");
   app.add_option("--html", options.html, "write a page with pictures to this file (needs gnuplot)");

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <thread>
 
+#include "embedder_flags.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
@@ -23,8 +24,7 @@ using promptcache::PairFile;
 struct Options {
   std::string pairs, out_dir, ratios = "7:1:2", out, model;
   std::uint64_t seed = 1;
-  std::size_t max_tokens = 0;
-  std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
+  tool::EmbedderFlags embedder;
 };
 
 double parse_number(const promptcache::Where& where, std::string_view text, const std::string& wanted) {
@@ -77,10 +77,9 @@ int select(const Options& options) {
   std::size_t column = file.column("similarity");
   std::vector<double> similarities;
   if (!options.model.empty()) {
-    const auto embedder = promptcache::TransformerEmbedder::open(
-        options.model, {.max_tokens = options.max_tokens, .parallel_callers = options.threads, .threads_per_call = 1});
+    const auto embedder = promptcache::TransformerEmbedder::open(options.model, options.embedder.options());
     tool::ProgressBar bar;
-    similarities = pair_similarities(*embedder, file.pairs, options.threads, bar.callback()).values;
+    similarities = pair_similarities(*embedder, file.pairs, options.embedder.threads, bar.callback()).values;
     bar.finish();
     if (column == PairFile::npos) {
       column = file.columns.size();
@@ -143,9 +142,6 @@ int main(int argc, char** argv) {
   select_command->add_option("--out", options.out, "TSV file to write; all columns are kept")->required();
   select_command->add_option("--model", options.model,
                              "model directory that computes the column 'similarity' (default: use the column)");
-  select_command->add_option("--max-tokens", options.max_tokens, "longest input in tokens (default: the model's own)");
-  select_command->add_option("--threads", options.threads, "threads")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+  options.embedder.add_to(*select_command);
   return tool::run(app, argc, argv, [&] { return split_command->parsed() ? split(options) : select(options); });
 }

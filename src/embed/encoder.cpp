@@ -34,38 +34,62 @@ void scale(std::vector<float>& values, float factor) {
 
 }  // namespace
 
-float* Buffer::reserve(std::size_t size) {
-  if (size > size_) {
-    data_ = hwy::AllocateAligned<float>(size);
-    if (data_ == nullptr) throw std::bad_alloc();
-    size_ = size;
-  }
-  return data_.get();
-}
-
 Workspace::Workspace() : stream_(cpu_engine()) {}
 
+struct Encoder::Linear {
+  PackedWeights packed;
+  std::vector<std::int32_t> zero;  // of int8, as are the scales and the bias
+  std::vector<float> scale, bias;
+
+  Columns columns() const { return {zero.data(), scale.data(), bias.data()}; }
+
+  static Linear make(const MatrixProduct& product, Arithmetic arithmetic, const std::vector<float>& weights,
+                     std::vector<float> bias, dnnl::stream& stream) {
+    if (arithmetic == Arithmetic::f32) return {product.pack(weights, bias, stream), {}, {}, {}};
+    const std::size_t outputs = bias.size();
+    const std::size_t inputs = weights.size() / outputs;
+    const auto most = static_cast<float>(largest_int8_weight());
+    Linear linear{{}, std::vector<std::int32_t>(outputs), std::vector<float>(outputs), std::move(bias)};
+    std::vector<std::int8_t> codes(weights.size());
+    for (std::size_t output = 0; output < outputs; ++output) {
+      const float* row = &weights[output * inputs];
+      float largest = 0;
+      for (std::size_t i = 0; i < inputs; ++i) largest = std::max(largest, std::abs(row[i]));
+      const float factor = largest > 1e-30F ? most / largest : 0;
+      std::int32_t sum = 0;
+      for (std::size_t i = 0; i < inputs; ++i) {
+        const auto code = static_cast<std::int8_t>(std::lrintf(row[i] * factor));
+        codes[output * inputs + i] = code;
+        sum += code;
+      }
+      linear.zero[output] = code_zero * sum;
+      linear.scale[output] = largest / most;
+    }
+    linear.packed = product.pack(codes, stream);
+    return linear;
+  }
+};
+
 struct Encoder::Layer {
-  PackedWeights projection;
-  PackedWeights attention_output;
-  PackedWeights up;
-  PackedWeights down;
+  Linear projection, attention_output, up, down;
   std::vector<float> attention_scale, attention_shift, output_scale, output_shift;
   LayerNorm attention_norm;  // points into the vectors above, whose storage a move keeps
   LayerNorm output_norm;
 };
 
-Encoder::Encoder(const EncoderConfig& config, EncoderWeights weights, int threads)
+Encoder::Encoder(const EncoderConfig& config, EncoderWeights weights, Arithmetic arithmetic, int threads)
     : config_(config),
+      arithmetic_(arithmetic),
       threads_(threads),
       words_(std::move(weights.word_embeddings)),
       positions_(std::move(weights.position_embeddings)),
       norm_scale_(std::move(weights.embedding_norm_weight)),
       norm_shift_(std::move(weights.embedding_norm_bias)),
-      projection_(config.hidden_size, 3 * config.hidden_size, nullptr),
-      attention_output_(config.hidden_size, config.hidden_size, nullptr),
-      up_(config.hidden_size, config.intermediate_size, &config_.activation),
-      down_(config.intermediate_size, config.hidden_size, nullptr) {
+      projection_(config.hidden_size, 3 * config.hidden_size, arithmetic),
+      attention_output_(config.hidden_size, config.hidden_size, arithmetic),
+      up_(config.hidden_size, config.intermediate_size, arithmetic,
+          arithmetic == Arithmetic::f32 ? &config_.activation : nullptr),
+      down_(config.intermediate_size, config.hidden_size, arithmetic) {
   const std::size_t width = config_.hidden_size;
   for (std::size_t i = 0; i < positions_.size(); ++i) positions_[i] += weights.token_type_embeddings[i % width];
   const OpenMpThreads inside(threads_);
@@ -77,11 +101,14 @@ Encoder::Encoder(const EncoderConfig& config, EncoderWeights weights, int thread
     scale(from.query_weight, query_scale);
     scale(from.query_bias, query_scale);
     Layer to;
-    to.projection = projection_.pack(concatenated({&from.query_weight, &from.key_weight, &from.value_weight}),
-                                     concatenated({&from.query_bias, &from.key_bias, &from.value_bias}), stream);
-    to.attention_output = attention_output_.pack(from.attention_output_weight, from.attention_output_bias, stream);
-    to.up = up_.pack(from.intermediate_weight, from.intermediate_bias, stream);
-    to.down = down_.pack(from.output_weight, from.output_bias, stream);
+    const auto linear = [&](const MatrixProduct& product, const std::vector<float>& matrix, std::vector<float> bias) {
+      return Linear::make(product, arithmetic, matrix, std::move(bias), stream);
+    };
+    to.projection = linear(projection_, concatenated({&from.query_weight, &from.key_weight, &from.value_weight}),
+                           concatenated({&from.query_bias, &from.key_bias, &from.value_bias}));
+    to.attention_output = linear(attention_output_, from.attention_output_weight, from.attention_output_bias);
+    to.up = linear(up_, from.intermediate_weight, from.intermediate_bias);
+    to.down = linear(down_, from.output_weight, from.output_bias);
     to.attention_scale = std::move(from.attention_norm_weight);
     to.attention_shift = std::move(from.attention_norm_bias);
     to.output_scale = std::move(from.output_norm_weight);
@@ -154,18 +181,54 @@ void Encoder::run_layer(const Layer& layer, std::span<const Sequence> sequences,
   float* update = workspace.update_.data();
   float* inner = workspace.inner_.data();
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
-    projection_.run(hidden + begin * width, rows, layer.projection, projections + begin * 3 * width, workspace.stream_,
-                    workspace.scratch_);
+    projection_.run(hidden + begin * width, rows, layer.projection.packed, projections + begin * 3 * width,
+                    workspace.stream_, workspace.scratch_);
   });
   attend_all(sequences, workspace);
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
     float* chunk = hidden + begin * width;
-    attention_output_.run(context + begin * width, rows, layer.attention_output, update, workspace.stream_,
+    attention_output_.run(context + begin * width, rows, layer.attention_output.packed, update, workspace.stream_,
                           workspace.scratch_);
     add_layer_norm(chunk, update, rows, width, layer.attention_norm);
-    up_.run(chunk, rows, layer.up, inner, workspace.stream_, workspace.scratch_);
-    down_.run(inner, rows, layer.down, update, workspace.stream_, workspace.scratch_);
+    up_.run(chunk, rows, layer.up.packed, inner, workspace.stream_, workspace.scratch_);
+    down_.run(inner, rows, layer.down.packed, update, workspace.stream_, workspace.scratch_);
     add_layer_norm(chunk, update, rows, width, layer.output_norm);
+  });
+}
+
+void Encoder::run_layer_int8(const Layer& layer, std::span<const Sequence> sequences, std::size_t tokens,
+                             Workspace& workspace) const {
+  const std::size_t width = config_.hidden_size;
+  const std::size_t inner_width = config_.intermediate_size;
+  std::int32_t* sums = workspace.sums_.data();
+  const auto multiply = [&](const MatrixProduct& product, const Linear& linear, const std::uint8_t* codes,
+                            const float* scales, std::size_t rows, std::size_t out) {
+    product.run(codes, rows, linear.packed, sums, workspace.stream_, workspace.scratch_);
+    return Sums{sums, scales, rows, out};
+  };
+  for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
+    const Sums found = multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
+                                workspace.hidden_codes_.scales.data() + begin, rows, 3 * width);
+    dequantize(found, layer.projection.columns(), workspace.projections_.data() + begin * 3 * width);
+  });
+  attend_all(sequences, workspace);
+  for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
+    float* hidden = workspace.hidden_.data() + begin * width;
+    std::uint8_t* hidden_codes = workspace.hidden_codes_.codes.data() + begin * width;
+    float* hidden_scales = workspace.hidden_codes_.scales.data() + begin;
+    std::uint8_t* context_codes = workspace.context_codes_.codes.data();
+    float* context_scales = workspace.context_codes_.scales.data();
+    std::uint8_t* inner_codes = workspace.inner_codes_.codes.data();
+    float* inner_scales = workspace.inner_codes_.scales.data();
+    quantize_rows(workspace.context_.data() + begin * width, rows, width, context_codes, context_scales);
+    Sums found = multiply(attention_output_, layer.attention_output, context_codes, context_scales, rows, width);
+    add_layer_norm_quantize(found, layer.attention_output.columns(), layer.attention_norm, hidden, hidden_codes,
+                            hidden_scales);
+    found = multiply(up_, layer.up, hidden_codes, hidden_scales, rows, inner_width);
+    activate_quantize(found, layer.up.columns(), config_.activation, workspace.inner_.data(), inner_codes,
+                      inner_scales);
+    found = multiply(down_, layer.down, inner_codes, inner_scales, rows, width);
+    add_layer_norm_quantize(found, layer.down.columns(), layer.output_norm, hidden, hidden_codes, hidden_scales);
   });
 }
 
@@ -178,11 +241,25 @@ void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace) con
   workspace.hidden_.reserve(tokens * width);
   workspace.projections_.reserve(tokens * 3 * width);
   workspace.context_.reserve(tokens * width);
-  workspace.update_.reserve(chunk * width);
-  workspace.inner_.reserve(chunk * config_.intermediate_size);
+  const bool int8 = arithmetic_ == Arithmetic::int8;
+  workspace.inner_.reserve((int8 ? 1 : chunk) * config_.intermediate_size);
+  if (int8) {
+    workspace.hidden_codes_.reserve(tokens, width);
+    workspace.context_codes_.reserve(chunk, width);
+    workspace.inner_codes_.reserve(chunk, config_.intermediate_size);
+    workspace.sums_.reserve(chunk * std::max(3 * width, config_.intermediate_size));
+  } else {
+    workspace.update_.reserve(chunk * width);
+  }
   const OpenMpThreads inside(threads_);  // oneDNN takes its number of threads from OpenMP, when making kernels too
   embed_tokens(sequences, workspace);
-  for (const Layer& layer : layers_) run_layer(layer, sequences, tokens, workspace);
+  if (!int8) {
+    for (const Layer& layer : layers_) run_layer(layer, sequences, tokens, workspace);
+    return;
+  }
+  quantize_rows(workspace.hidden_.data(), tokens, width, workspace.hidden_codes_.codes.data(),
+                workspace.hidden_codes_.scales.data());
+  for (const Layer& layer : layers_) run_layer_int8(layer, sequences, tokens, workspace);
 }
 
 }  // namespace promptcache::embed

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <span>
 #include <string>
@@ -18,16 +19,35 @@ struct EncoderWeights;
 
 namespace promptcache::embed {
 
-/// An array of floats on a cache line that only ever grows.
+/// An array on a cache line that only ever grows.
+template <class T>
 class Buffer {
  public:
-  /// At least `size` floats, the old content lost when it has to grow.
-  float* reserve(std::size_t size);
-  float* data() const noexcept { return data_.get(); }
+  /// At least `size` values, the old content lost when it has to grow.
+  T* reserve(std::size_t size) {
+    if (size > size_) {
+      data_ = hwy::AllocateAligned<T>(size);
+      if (data_ == nullptr) throw std::bad_alloc();
+      size_ = size;
+    }
+    return data_.get();
+  }
+  T* data() const noexcept { return data_.get(); }
 
  private:
-  hwy::AlignedFreeUniquePtr<float[]> data_;
+  hwy::AlignedFreeUniquePtr<T[]> data_;
   std::size_t size_ = 0;
+};
+
+/// Rows as codes of 8 bits, and a scale for each.
+struct CodedRows {
+  Buffer<std::uint8_t> codes;
+  Buffer<float> scales;
+
+  void reserve(std::size_t rows, std::size_t width) {
+    codes.reserve(rows * width);
+    scales.reserve(rows);
+  }
 };
 
 /// What one running call needs of its own: activations and a oneDNN stream. One thread at a time.
@@ -43,21 +63,24 @@ class Workspace {
 
   dnnl::stream stream_;
   dnnl::memory scratch_;
-  Buffer hidden_, projections_, context_, update_, inner_, attention_;
+  Buffer<float> hidden_, projections_, context_, update_, inner_, attention_;
+  CodedRows hidden_codes_, context_codes_, inner_codes_;  // of int8 only, as are the sums
+  Buffer<std::int32_t> sums_;
 };
 
 /// Token ids of one text.
 using Sequence = std::span<const std::int32_t>;
 
-/// A BERT or XLM-RoBERTa encoder in f32. Texts stand one behind the other without padding, and each attends to itself
-/// only. Immutable; safe from many threads, each with its own workspace.
+/// A BERT or XLM-RoBERTa encoder, its products in f32 or in int8: weights with a scale for each output, activations
+/// with one for each token, all else in f32. Texts stand one behind the other without padding, and each attends to
+/// itself only. Immutable; safe from many threads, each with its own workspace.
 class Encoder {
  public:
   /// Most tokens worth running together: more gain nothing, and these stay in the second-level cache.
   static constexpr std::size_t block_tokens = MatrixProduct::max_rows;
 
   /// `threads` is what a call uses inside, the calling thread included.
-  Encoder(const EncoderConfig& config, EncoderWeights weights, int threads);
+  Encoder(const EncoderConfig& config, EncoderWeights weights, Arithmetic arithmetic, int threads);
   ~Encoder();
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -70,14 +93,18 @@ class Encoder {
   std::string kernel(std::size_t tokens) const { return up_.kernel(tokens); }
 
  private:
+  struct Linear;
   struct Layer;
 
   void embed_tokens(std::span<const Sequence> sequences, Workspace& workspace) const;
   void attend_all(std::span<const Sequence> sequences, Workspace& workspace) const;
   void run_layer(const Layer& layer, std::span<const Sequence> sequences, std::size_t tokens,
                  Workspace& workspace) const;
+  void run_layer_int8(const Layer& layer, std::span<const Sequence> sequences, std::size_t tokens,
+                      Workspace& workspace) const;
 
   EncoderConfig config_;
+  Arithmetic arithmetic_;
   int threads_;
   std::vector<float> words_;      // [vocabulary_size, hidden]
   std::vector<float> positions_;  // [position_rows, hidden], the row of token type 0 added

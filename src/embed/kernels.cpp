@@ -262,6 +262,145 @@ void normalize(float* vector, std::size_t width) {
       [&](std::size_t i) HWY_ATTR { vector[i] *= inverse; });
 }
 
+// erf by Abramowitz and Stegun 7.1.26, off by 1.5e-7 at most, for z >= 0.
+HWY_INLINE V erf_of(V z) {
+  const Vectors d;
+  const V t = hn::Div(hn::Set(d, 1.0F), hn::MulAdd(z, hn::Set(d, 0.3275911F), hn::Set(d, 1.0F)));
+  V p = hn::Set(d, 1.061405429F);
+  p = hn::MulAdd(p, t, hn::Set(d, -1.453152027F));
+  p = hn::MulAdd(p, t, hn::Set(d, 1.421413741F));
+  p = hn::MulAdd(p, t, hn::Set(d, -0.284496736F));
+  p = hn::MulAdd(p, t, hn::Set(d, 0.254829592F));
+  return hn::NegMulAdd(hn::Mul(p, t), hn::Exp(d, hn::Neg(hn::Mul(z, z))), hn::Set(d, 1.0F));
+}
+
+struct Gelu {
+  static constexpr float half_root = 0.70710678F;
+  V operator()(V x) const {
+    const Vectors d;
+    const V erf = hn::CopySign(erf_of(hn::Mul(hn::Abs(x), hn::Set(d, half_root))), x);
+    const V half = hn::Mul(x, hn::Set(d, 0.5F));
+    return hn::MulAdd(half, erf, half);
+  }
+  float operator()(float x) const { return 0.5F * x * (1 + std::erf(x * half_root)); }
+};
+
+struct GeluTanh {
+  static constexpr float root = 0.79788456F;  // of 2 / pi
+  static constexpr float cube = 0.044715F;
+  V operator()(V x) const {
+    const Vectors d;
+    const V one = hn::Set(d, 1.0F);
+    const V inner = hn::Mul(x, hn::MulAdd(hn::Mul(x, x), hn::Set(d, cube), one));
+    // 0.5 (1 + tanh(u)) is 1 / (1 + exp(-2u)).
+    return hn::Div(x, hn::Add(one, hn::Exp(d, hn::Mul(inner, hn::Set(d, -2 * root)))));
+  }
+  float operator()(float x) const { return 0.5F * x * (1 + std::tanh(root * (x + cube * x * x * x))); }
+};
+
+struct Relu {
+  V operator()(V x) const { return hn::Max(x, hn::Zero(Vectors())); }
+  float operator()(float x) const { return std::max(x, 0.0F); }
+};
+
+// What becomes of the values of a row.
+struct Store {
+  float* out;
+  void operator()(std::size_t i, V v) const { hn::StoreU(v, Vectors(), out + i); }
+  void operator()(std::size_t i, float v) const { out[i] = v; }
+};
+template <class Function>
+struct Activated {
+  float* out;
+  void operator()(std::size_t i, V v) const { hn::StoreU(Function()(v), Vectors(), out + i); }
+  void operator()(std::size_t i, float v) const { out[i] = Function()(v); }
+};
+struct AddTo {
+  float* out;
+  void operator()(std::size_t i, V v) const {
+    hn::StoreU(hn::Add(hn::LoadU(Vectors(), out + i), v), Vectors(), out + i);
+  }
+  void operator()(std::size_t i, float v) const { out[i] += v; }
+};
+
+// Codes of one row; returns its scale.
+HWY_INLINE float quantize_row(const float* row, std::size_t width, std::uint8_t* codes) {
+  const Vectors d;
+  const hn::Rebind<std::int32_t, Vectors> whole;
+  const hn::Rebind<std::uint8_t, Vectors> bytes;
+  V largest_of = hn::Zero(d);
+  float largest = 0;
+  for_each_vector(
+      width, [&](std::size_t i) HWY_ATTR { largest_of = hn::Max(largest_of, hn::Abs(hn::LoadU(d, row + i))); },
+      [&](std::size_t i) HWY_ATTR { largest = std::max(largest, std::abs(row[i])); });
+  largest = std::max(largest, max_of(largest_of));
+  constexpr float most = 127;
+  const float factor = largest > 1e-30F ? most / largest : 0;
+  const V factors = hn::Set(d, factor);
+  const auto zero = hn::Set(whole, code_zero);
+  for_each_vector(
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        const auto code = hn::Add(hn::NearestInt(hn::Mul(hn::LoadU(d, row + i), factors)), zero);
+        hn::StoreU(hn::DemoteTo(bytes, code), bytes, codes + i);
+      },
+      [&](std::size_t i)
+          HWY_ATTR { codes[i] = static_cast<std::uint8_t>(std::nearbyint(row[i] * factor) + code_zero); });
+  return factor > 0 ? largest / most : 0;
+}
+
+void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, float* scales) {
+  for (std::size_t r = 0; r < count; ++r) scales[r] = quantize_row(rows + r * width, width, codes + r * width);
+}
+
+// finish(place, values) for one row of sums, with the values as a vector or, in the tail, as one float.
+template <class Finish>
+HWY_INLINE void dequantize_row(const Sums& sums, std::size_t row, const Columns& columns, Finish finish) {
+  const Vectors d;
+  const hn::Rebind<std::int32_t, Vectors> whole;
+  const std::int32_t* data = sums.data + row * sums.width;
+  const float row_scale = sums.row_scales[row];
+  const V row_scales = hn::Set(d, row_scale);
+  for_each_vector(
+      sums.width,
+      [&](std::size_t i) HWY_ATTR {
+        const auto sum = hn::Sub(hn::LoadU(whole, data + i), hn::LoadU(whole, columns.zero + i));
+        const V scale = hn::Mul(hn::LoadU(d, columns.scale + i), row_scales);
+        finish(i, hn::MulAdd(hn::ConvertTo(d, sum), scale, hn::LoadU(d, columns.bias + i)));
+      },
+      [&](std::size_t i) HWY_ATTR {
+        finish(i, static_cast<float>(data[i] - columns.zero[i]) * (columns.scale[i] * row_scale) + columns.bias[i]);
+      });
+}
+
+void dequantize(const Sums& sums, const Columns& columns, float* out) {
+  for (std::size_t r = 0; r < sums.count; ++r) {
+    dequantize_row(sums, r, columns, Store{out + r * sums.width});
+  }
+}
+
+void activate_quantize(const Sums& sums, const Columns& columns, Activation activation, float* row, std::uint8_t* codes,
+                       float* scales) {
+  for (std::size_t r = 0; r < sums.count; ++r) {
+    switch (activation) {
+      case Activation::gelu: dequantize_row(sums, r, columns, Activated<Gelu>{row}); break;
+      case Activation::gelu_tanh: dequantize_row(sums, r, columns, Activated<GeluTanh>{row}); break;
+      case Activation::relu: dequantize_row(sums, r, columns, Activated<Relu>{row}); break;
+    }
+    scales[r] = quantize_row(row, sums.width, codes + r * sums.width);
+  }
+}
+
+void add_layer_norm_quantize(const Sums& sums, const Columns& columns, const LayerNorm& norm, float* rows,
+                             std::uint8_t* codes, float* scales) {
+  for (std::size_t r = 0; r < sums.count; ++r) {
+    float* row = rows + r * sums.width;
+    dequantize_row(sums, r, columns, AddTo{row});
+    add_layer_norm_row(row, nullptr, sums.width, norm);
+    scales[r] = quantize_row(row, sums.width, codes + r * sums.width);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace promptcache::embed
 HWY_AFTER_NAMESPACE();
@@ -273,6 +412,10 @@ HWY_EXPORT(add_layer_norm);
 HWY_EXPORT(add_rows);
 HWY_EXPORT(attention_scratch);
 HWY_EXPORT(attend);
+HWY_EXPORT(quantize_rows);
+HWY_EXPORT(dequantize);
+HWY_EXPORT(activate_quantize);
+HWY_EXPORT(add_layer_norm_quantize);
 HWY_EXPORT(mean_rows);
 HWY_EXPORT(normalize);
 
@@ -291,6 +434,24 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_size) {
 void attend(const float* qkv, std::size_t length, std::size_t head_size, std::size_t row_stride,
             std::size_t part_stride, float* out, std::size_t out_stride, float* scratch) {
   HWY_DYNAMIC_DISPATCH(attend)(qkv, length, head_size, row_stride, part_stride, out, out_stride, scratch);
+}
+
+void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, float* scales) {
+  HWY_DYNAMIC_DISPATCH(quantize_rows)(rows, count, width, codes, scales);
+}
+
+void dequantize(const Sums& sums, const Columns& columns, float* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize)(sums, columns, out);
+}
+
+void activate_quantize(const Sums& sums, const Columns& columns, Activation activation, float* row, std::uint8_t* codes,
+                       float* scales) {
+  HWY_DYNAMIC_DISPATCH(activate_quantize)(sums, columns, activation, row, codes, scales);
+}
+
+void add_layer_norm_quantize(const Sums& sums, const Columns& columns, const LayerNorm& norm, float* rows,
+                             std::uint8_t* codes, float* scales) {
+  HWY_DYNAMIC_DISPATCH(add_layer_norm_quantize)(sums, columns, norm, rows, codes, scales);
 }
 
 void mean_rows(const float* rows, std::size_t count, std::size_t width, float* out) {

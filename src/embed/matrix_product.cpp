@@ -48,12 +48,25 @@ dnnl::primitive_attr attributes(const Activation* activation) {
 
 dnnl::memory::desc vector_desc(Dim size) { return {{size}, Type::f32, Tag::a}; }
 
-dnnl::matmul::primitive_desc describe_matmul(Dim rows, Dim in, Dim out, const dnnl::memory::desc* packed,
-                                             const dnnl::primitive_attr& attributes) {
-  const dnnl::memory::desc source({rows, in}, Type::f32, Tag::ab);
-  const dnnl::memory::desc weights = packed != nullptr ? *packed : dnnl::memory::desc({in, out}, Type::f32, Tag::any);
-  const dnnl::memory::desc bias({1, out}, Type::f32, Tag::ab);
-  const dnnl::memory::desc target({rows, out}, Type::f32, Tag::ab);
+/// One shape of a product; `packed` is null while the layout of the weights is oneDNN's to choose.
+struct Shape {
+  Dim rows, in, out;
+  Arithmetic arithmetic;
+  const dnnl::memory::desc* packed;
+
+  bool has_bias() const { return arithmetic == Arithmetic::f32; }
+  Type source() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::u8; }
+  Type weights() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::s8; }
+  Type target() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::s32; }
+};
+
+dnnl::matmul::primitive_desc describe_matmul(const Shape& shape, const dnnl::primitive_attr& attributes) {
+  const dnnl::memory::desc source({shape.rows, shape.in}, shape.source(), Tag::ab);
+  const dnnl::memory::desc weights =
+      shape.packed != nullptr ? *shape.packed : dnnl::memory::desc({shape.in, shape.out}, shape.weights(), Tag::any);
+  const dnnl::memory::desc bias =
+      shape.has_bias() ? dnnl::memory::desc({1, shape.out}, Type::f32, Tag::ab) : dnnl::memory::desc();
+  const dnnl::memory::desc target({shape.rows, shape.out}, shape.target(), Tag::ab);
 #if DNNL_VERSION_MAJOR >= 3
   return {cpu_engine(), source, weights, bias, target, attributes};
 #else
@@ -61,20 +74,20 @@ dnnl::matmul::primitive_desc describe_matmul(Dim rows, Dim in, Dim out, const dn
 #endif
 }
 
-dnnl::convolution_forward::primitive_desc describe_convolution(Dim rows, Dim in, Dim out,
-                                                               const dnnl::memory::desc* packed,
+dnnl::convolution_forward::primitive_desc describe_convolution(const Shape& shape,
                                                                const dnnl::primitive_attr& attributes) {
-  const dnnl::memory::desc source({1, in, rows}, Type::f32, Tag::nwc);
+  const dnnl::memory::desc source({1, shape.in, shape.rows}, shape.source(), Tag::nwc);
   const dnnl::memory::desc weights =
-      packed != nullptr ? *packed : dnnl::memory::desc({out, in, 1}, Type::f32, Tag::any);
-  const dnnl::memory::desc target({1, out, rows}, Type::f32, Tag::nwc);
+      shape.packed != nullptr ? *shape.packed : dnnl::memory::desc({shape.out, shape.in, 1}, shape.weights(), Tag::any);
+  const dnnl::memory::desc bias = shape.has_bias() ? vector_desc(shape.out) : dnnl::memory::desc();
+  const dnnl::memory::desc target({1, shape.out, shape.rows}, shape.target(), Tag::nwc);
   const auto inference = dnnl::prop_kind::forward_inference;
   const auto direct = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {cpu_engine(), inference, direct, source, weights, vector_desc(out), target, {1}, {0}, {0}, attributes};
+  return {cpu_engine(), inference, direct, source, weights, bias, target, {1}, {0}, {0}, attributes};
 #else
-  return {dnnl::convolution_forward::desc(inference, direct, source, weights, vector_desc(out), target, {1}, {0}, {0}),
-          attributes, cpu_engine()};
+  return {dnnl::convolution_forward::desc(inference, direct, source, weights, bias, target, {1}, {0}, {0}), attributes,
+          cpu_engine()};
 #endif
 }
 
@@ -92,7 +105,22 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
+int largest_int8_weight() {
+  cpu_engine();  // limits oneDNN to the active instruction set
+#if defined(__x86_64__) || defined(__i386__)
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  for (const dnnl::cpu_isa inexact :
+       {dnnl::cpu_isa::sse41, dnnl::cpu_isa::avx, dnnl::cpu_isa::avx2, dnnl::cpu_isa::avx512_core}) {
+    if (isa == inexact) return 63;
+  }
+  return 127;
+#else
+  return 63;
+#endif
+}
+
 struct MatrixProduct::Recipe {
+  Arithmetic arithmetic = Arithmetic::f32;
   bool convolution = false;
   dnnl::primitive_attr attributes;
   dnnl::memory::desc packed;  // one layout for every number of rows
@@ -112,16 +140,18 @@ struct MatrixProduct::Plan {
   }
 };
 
-MatrixProduct::MatrixProduct(std::size_t in, std::size_t out, const Activation* activation)
+MatrixProduct::MatrixProduct(std::size_t in, std::size_t out, Arithmetic arithmetic, const Activation* activation)
     : in_(in), out_(out), recipe_(std::make_unique<Recipe>()) {
+  recipe_->arithmetic = arithmetic;
   recipe_->attributes = attributes(activation);
-  const Dim rows = 32;
-  const auto matmul = describe_matmul(rows, Dim(in), Dim(out), nullptr, recipe_->attributes);
+  const Shape shape{32, Dim(in), Dim(out), arithmetic, nullptr};
+  const auto matmul = describe_matmul(shape, recipe_->attributes);
   recipe_->packed = matmul.weights_desc();
   if (contains(matmul.impl_info_str(), "brg")) return;
   try {
-    const auto convolution = describe_convolution(rows, Dim(in), Dim(out), nullptr, recipe_->attributes);
-    if (!contains(convolution.impl_info_str(), "jit_1x1") && !contains(convolution.impl_info_str(), "brg")) return;
+    const auto convolution = describe_convolution(shape, recipe_->attributes);
+    const char* kernel = convolution.impl_info_str();
+    if (!contains(kernel, "1x1:") && !contains(kernel, "brg")) return;
     recipe_->packed = convolution.weights_desc();
     recipe_->convolution = true;
   } catch (const dnnl::error&) {
@@ -141,12 +171,12 @@ const MatrixProduct::Plan& MatrixProduct::plan(std::size_t rows) const {
   found = plans_[rows].load(std::memory_order_acquire);
   if (found != nullptr) return *found;
   std::unique_ptr<Plan> made;
+  const Shape shape{Dim(rows), Dim(in_), Dim(out_), recipe_->arithmetic, &recipe_->packed};
   if (recipe_->convolution) {
-    const auto description =
-        describe_convolution(Dim(rows), Dim(in_), Dim(out_), &recipe_->packed, recipe_->attributes);
+    const auto description = describe_convolution(shape, recipe_->attributes);
     made = std::make_unique<Plan>(Plan::of(description, dnnl::convolution_forward(description)));
   } else {
-    const auto description = describe_matmul(Dim(rows), Dim(in_), Dim(out_), &recipe_->packed, recipe_->attributes);
+    const auto description = describe_matmul(shape, recipe_->attributes);
     made = std::make_unique<Plan>(Plan::of(description, dnnl::matmul(description)));
   }
   plans_[rows].store(made.get(), std::memory_order_release);
@@ -155,40 +185,60 @@ const MatrixProduct::Plan& MatrixProduct::plan(std::size_t rows) const {
 
 std::string MatrixProduct::kernel(std::size_t rows) const { return plan(rows).kernel; }
 
+dnnl::memory MatrixProduct::pack_matrix(const void* weights, dnnl::stream& stream) const {
+  const Type type = recipe_->arithmetic == Arithmetic::f32 ? Type::f32 : Type::s8;
+  // The same bytes, seen as a convolution's [out, in, 1] or as a transposed [in, out].
+  const dnnl::memory::desc plain = recipe_->convolution ? dnnl::memory::desc({Dim(out_), Dim(in_), 1}, type, Tag::abc)
+                                                        : dnnl::memory::desc({Dim(in_), Dim(out_)}, type, Tag::ba);
+  dnnl::memory from(plain, cpu_engine(), const_cast<void*>(weights));
+  dnnl::memory packed(recipe_->packed, cpu_engine());
+  dnnl::reorder(from, packed).execute(stream, from, packed);
+  stream.wait();
+  return packed;
+}
+
 PackedWeights MatrixProduct::pack(std::span<const float> weights, std::span<const float> bias,
                                   dnnl::stream& stream) const {
   assert(weights.size() == in_ * out_ && bias.size() == out_);
-  // The same bytes, seen as a convolution's [out, in, 1] or as a transposed [in, out].
-  const dnnl::memory::desc plain = recipe_->convolution
-                                       ? dnnl::memory::desc({Dim(out_), Dim(in_), 1}, Type::f32, Tag::abc)
-                                       : dnnl::memory::desc({Dim(in_), Dim(out_)}, Type::f32, Tag::ba);
-  dnnl::memory from(plain, cpu_engine(), const_cast<float*>(weights.data()));
-  PackedWeights packed;
-  packed.weights = dnnl::memory(recipe_->packed, cpu_engine());
-  dnnl::reorder(from, packed.weights).execute(stream, from, packed.weights);
-  stream.wait();
   const auto row =
       recipe_->convolution ? vector_desc(Dim(out_)) : dnnl::memory::desc({1, Dim(out_)}, Type::f32, Tag::ab);
-  packed.bias = dnnl::memory(row, cpu_engine());
+  PackedWeights packed{pack_matrix(weights.data(), stream), dnnl::memory(row, cpu_engine())};
   std::copy(bias.begin(), bias.end(), static_cast<float*>(packed.bias.get_data_handle()));
   return packed;
 }
 
+PackedWeights MatrixProduct::pack(std::span<const std::int8_t> weights, dnnl::stream& stream) const {
+  assert(weights.size() == in_ * out_);
+  return {pack_matrix(weights.data(), stream), {}};
+}
+
 void MatrixProduct::run(const float* x, std::size_t rows, const PackedWeights& weights, float* y, dnnl::stream& stream,
                         dnnl::memory& scratch) const {
+  execute(x, rows, weights, y, stream, scratch);
+}
+
+void MatrixProduct::run(const std::uint8_t* x, std::size_t rows, const PackedWeights& weights, std::int32_t* y,
+                        dnnl::stream& stream, dnnl::memory& scratch) const {
+  execute(x, rows, weights, y, stream, scratch);
+}
+
+void MatrixProduct::execute(const void* x, std::size_t rows, const PackedWeights& weights, void* y,
+                            dnnl::stream& stream, dnnl::memory& scratch) const {
   const Plan& plan = this->plan(rows);
-  dnnl::memory source(plan.source, cpu_engine(), const_cast<float*>(x));
+  dnnl::memory source(plan.source, cpu_engine(), const_cast<void*>(x));
   dnnl::memory target(plan.target, cpu_engine(), y);
   const std::size_t wanted = plan.scratch.get_size();
   if (wanted > 0 && (!scratch || scratch.get_desc().get_size() < wanted))
     scratch = dnnl::memory(plan.scratch, cpu_engine());
   // An array instead of the C++ wrapper's hash map: this runs 24 times for a prompt of a few tokens.
-  const std::array<dnnl_exec_arg_t, 5> arguments{{{DNNL_ARG_SRC, source.get()},
-                                                  {DNNL_ARG_WEIGHTS, weights.weights.get()},
-                                                  {DNNL_ARG_BIAS, weights.bias.get()},
-                                                  {DNNL_ARG_DST, target.get()},
-                                                  {DNNL_ARG_SCRATCHPAD, wanted > 0 ? scratch.get() : nullptr}}};
-  const int count = wanted > 0 ? 5 : 4;
+  std::array<dnnl_exec_arg_t, 5> arguments{
+      {{DNNL_ARG_SRC, source.get()}, {DNNL_ARG_WEIGHTS, weights.weights.get()}, {DNNL_ARG_DST, target.get()}}};
+  int count = 3;
+  const auto give = [&](int which, dnnl_memory_t memory) {
+    arguments[static_cast<std::size_t>(count++)] = {which, memory};
+  };
+  if (weights.bias) give(DNNL_ARG_BIAS, weights.bias.get());
+  if (wanted > 0) give(DNNL_ARG_SCRATCHPAD, scratch.get());
   dnnl::error::wrap_c_api(dnnl_primitive_execute(plan.primitive.get(), stream.get(), count, arguments.data()),
                           "could not run a matrix product");
 }

@@ -46,7 +46,36 @@ std::size_t checked_threads(const char* place, std::size_t value) {
   throw Error(ErrorCode::usage, {place}, std::to_string(value), "1 to " + std::to_string(most_threads));
 }
 
+// Of many kinds, so that an encoder that works in f32 only shows it.
+constexpr std::string_view probes[] = {
+    "How do I reset my password?",
+    "cancel order 48213 and refund it to the old card",
+    "Why does my build fail with 'undefined reference to pthread_create'?",
+    "Is it safe to take ibuprofen and paracetamol together, and how many hours must lie between them?",
+    "enable two-factor authentication",
+    "SELECT name FROM users WHERE age > 30 ORDER BY name;",
+    "the weather in Paris on 3 May",
+    "no",
+};
+constexpr double least_cosine = 0.99;
+
 }  // namespace
+
+const char* to_string(Precision precision) noexcept {
+  switch (precision) {
+    case Precision::automatic: return "automatic";
+    case Precision::f32: return "f32";
+    case Precision::int8: return "int8";
+  }
+  return "unknown";
+}
+
+Precision precision_from(std::string_view name, const std::string& place) {
+  for (const Precision each : {Precision::automatic, Precision::f32, Precision::int8}) {
+    if (name == to_string(each)) return each;
+  }
+  throw Error(ErrorCode::usage, {place}, "precision '" + std::string(name) + "'", "automatic, f32 or int8");
+}
 
 struct TransformerEmbedder::Impl {
   ModelDirectory directory;
@@ -55,7 +84,8 @@ struct TransformerEmbedder::Impl {
   Encoding prefix_alone;  // what every input has in common: special tokens and the prefix
   std::size_t max_tokens;
   Digest identity;
-  embed::Encoder encoder;
+  Precision precision;
+  std::unique_ptr<const embed::Encoder> encoder;
   mutable embed::WorkspacePool workspaces;
 
   Impl(ModelDirectory opened, const EmbedderOptions& options)
@@ -65,12 +95,46 @@ struct TransformerEmbedder::Impl {
         prefix_alone(tokenizer->encode(prefix, directory.encoder().max_positions())),
         max_tokens(chosen_max_tokens(directory, options.max_tokens, prefix_alone.ids.size())),
         identity(make_identity()),
-        encoder(directory.encoder(), load_encoder_weights(directory),
-                static_cast<int>(checked_threads("EmbedderOptions.threads_per_call", options.threads_per_call))),
+        precision(options.precision),
+        encoder(make_encoder(
+            static_cast<int>(checked_threads("EmbedderOptions.threads_per_call", options.threads_per_call)))),
         workspaces(checked_threads("EmbedderOptions.parallel_callers",
                                    options.parallel_callers != 0
                                        ? options.parallel_callers
                                        : std::max<std::size_t>(1, std::thread::hardware_concurrency()))) {}
+
+  std::unique_ptr<const embed::Encoder> make_encoder(int threads) {
+    const auto make = [&](embed::Arithmetic arithmetic) {
+      return std::make_unique<const embed::Encoder>(directory.encoder(), load_encoder_weights(directory), arithmetic,
+                                                    threads);
+    };
+    if (precision == Precision::f32) return make(embed::Arithmetic::f32);
+    auto int8 = make(embed::Arithmetic::int8);
+    if (precision == Precision::int8) return int8;
+    auto f32 = make(embed::Arithmetic::f32);
+    const bool agree = lowest_cosine(*int8, *f32) >= least_cosine;
+    precision = agree ? Precision::int8 : Precision::f32;
+    return agree ? std::move(int8) : std::move(f32);
+  }
+
+  double lowest_cosine(const embed::Encoder& a, const embed::Encoder& b) const {
+    embed::Workspace workspace;
+    const std::size_t width = directory.encoder().hidden_size;
+    std::vector<float> of_a(width);
+    std::vector<float> of_b(width);
+    double lowest = 1;
+    for (const std::string_view probe : probes) {
+      const Encoding encoding = tokenizer->encode(prefix + std::string(probe), max_tokens);
+      const embed::Sequence sequence = encoding.ids;
+      a.run({&sequence, 1}, workspace);
+      pool(workspace.hidden(), sequence.size(), of_a.data());
+      b.run({&sequence, 1}, workspace);
+      pool(workspace.hidden(), sequence.size(), of_b.data());
+      const double cosine = std::inner_product(of_a.begin(), of_a.end(), of_b.begin(), 0.0);
+      if (!(cosine >= lowest)) lowest = cosine;  // NaN too
+    }
+    return lowest;
+  }
 
   Digest make_identity() const {
     const EncoderConfig& config = directory.encoder();
@@ -120,6 +184,8 @@ std::size_t TransformerEmbedder::dimension() const { return impl_->directory.enc
 
 Digest TransformerEmbedder::identity() const { return impl_->identity; }
 
+Precision TransformerEmbedder::precision() const { return impl_->precision; }
+
 std::size_t TransformerEmbedder::max_tokens() const { return impl_->max_tokens; }
 
 EmbedReport TransformerEmbedder::embed(std::span<const std::string_view> texts, std::span<float> out) const {
@@ -160,7 +226,7 @@ EmbedReport TransformerEmbedder::embed(std::span<const std::string_view> texts, 
       block.emplace_back(ids);
       tokens += ids.size();
     }
-    impl_->encoder.run(block, *workspace);
+    impl_->encoder->run(block, *workspace);
     const float* hidden = workspace->hidden();
     for (std::size_t i = 0; i < block.size(); ++i) {
       impl_->pool(hidden, block[i].size(), out.data() + order[begin + i] * width);

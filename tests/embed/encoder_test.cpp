@@ -175,7 +175,7 @@ Ids random_ids(std::size_t count, std::mt19937& engine) {
 void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
   const EncoderWeights weights = random_weights(config, 1);
   const Oracle oracle(config, weights);
-  const embed::Encoder encoder(config, EncoderWeights(weights), threads);
+  const embed::Encoder encoder(config, EncoderWeights(weights), embed::Arithmetic::f32, threads);
   embed::Workspace workspace;
   std::mt19937 engine(2);
   std::vector<Ids> texts;
@@ -226,7 +226,7 @@ TEST_CASE("the encoder equals its definition in double precision") {
 
 TEST_CASE("a call leaves the OpenMP setting of its caller as it was") {
   const EncoderConfig config = small_config(4, 8, 64);
-  const embed::Encoder encoder(config, random_weights(config, 1), several_threads);
+  const embed::Encoder encoder(config, random_weights(config, 1), embed::Arithmetic::f32, several_threads);
   embed::Workspace workspace;
   const int before = omp_get_max_threads();
   omp_set_num_threads(3);
@@ -239,14 +239,14 @@ TEST_CASE("a call leaves the OpenMP setting of its caller as it was") {
   const embed::Sequence sequence(ids);
   encoder.run({&sequence, 1}, workspace);
   CHECK(omp_get_max_threads() == 3);
-  const embed::Encoder another(config, random_weights(config, 1), 1);
+  const embed::Encoder another(config, random_weights(config, 1), embed::Arithmetic::f32, 1);
   CHECK(omp_get_max_threads() == 3);
   omp_set_num_threads(before);
 }
 
 TEST_CASE("many threads get the bits that one gets") {
   const EncoderConfig config = small_config(4, 8, 64);
-  const embed::Encoder encoder(config, random_weights(config, 1), 1);
+  const embed::Encoder encoder(config, random_weights(config, 1), embed::Arithmetic::f32, 1);
   std::mt19937 engine(3);
   std::vector<Ids> texts;
   for (std::size_t i = 1; i <= 24; ++i) texts.push_back(random_ids(i * 3, engine));
@@ -265,7 +265,7 @@ TEST_CASE("many threads get the bits that one gets") {
   std::vector<std::thread> threads;
   for (auto& result : results) threads.emplace_back([&] { result = run_all(encoder); });
   for (std::thread& thread : threads) thread.join();
-  const embed::Encoder alone(config, random_weights(config, 1), 1);
+  const embed::Encoder alone(config, random_weights(config, 1), embed::Arithmetic::f32, 1);
   const std::vector<float> wanted = run_all(alone);
   for (const auto& result : results) CHECK(result == wanted);
 }
@@ -280,7 +280,7 @@ TEST_CASE("a product keeps one packed layout for every number of rows") {
       for (float& value : *values) value = distribution(engine);
     }
     const embed::OpenMpThreads inside(1);
-    const embed::MatrixProduct product(in, out, nullptr);
+    const embed::MatrixProduct product(in, out, embed::Arithmetic::f32);
     dnnl::stream stream(embed::cpu_engine());
     dnnl::memory scratch;
     const embed::PackedWeights packed = product.pack(weights, bias, stream);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,14 +11,28 @@
 
 namespace promptcache {
 
+/// The arithmetic of an encoder's products; all else is f32.
+enum class Precision : std::uint8_t {
+  automatic,  ///< int8 when its vectors agree with those of f32 at opening (see `TransformerEmbedder::open`), else f32
+  f32,
+  int8,  ///< weights with a scale for each output, activations with one for each token
+};
+
+/// "automatic", "f32", "int8".
+const char* to_string(Precision precision) noexcept;
+
+/// The reverse. Throws `Error(usage)` naming `place`.
+Precision precision_from(std::string_view name, const std::string& place);
+
 struct EmbedderOptions {
   std::size_t max_tokens = 0;        ///< longest input, special tokens included; 0: the model's own
   std::size_t parallel_callers = 0;  ///< calls that run at the same time, further ones wait; 0: one a processor
   std::size_t threads_per_call = 1;  ///< threads inside one call, the caller's included
   std::string prompt_name = {};      ///< which of the model's prompts goes before every text; empty: its default
+  Precision precision = Precision::automatic;
 };
 
-/// The encoder of a Hugging Face / sentence-transformers model directory (BERT, XLM-RoBERTa) in f32 on oneDNN.
+/// The encoder of a Hugging Face / sentence-transformers model directory (BERT, XLM-RoBERTa) on oneDNN.
 ///
 /// Texts of one call are sorted by length and run one behind the other, without padding. `const` and safe from many
 /// threads; the caller's OpenMP setting is as before after each call. Vectors have length one, whether the model ends
@@ -28,8 +43,10 @@ struct EmbedderOptions {
 ///     std::vector<float> vector = embedder->embed_one("How do I reset my password?");
 class TransformerEmbedder : public Embedder {
  public:
-  /// Reads and packs the weights. Throws `Error`: what `ModelDirectory::open` and `open_tokenizer` throw; numeric
-  /// for NaN or infinite weights; usage for options out of range; not_found for an unknown prompt name.
+  /// Reads and packs the weights. With `Precision::automatic` a few texts are embedded in int8 and in f32; when the
+  /// lowest cosine of the two vectors of a text is below 0.99, the encoder stays in f32. Throws `Error`: what
+  /// `ModelDirectory::open` and `open_tokenizer` throw; numeric for NaN or infinite weights; usage for options out of
+  /// range; not_found for an unknown prompt name.
   static std::shared_ptr<const TransformerEmbedder> open(const std::string& directory,
                                                          const EmbedderOptions& options = {});
   ~TransformerEmbedder() override;
@@ -38,6 +55,7 @@ class TransformerEmbedder : public Embedder {
   Digest identity() const override;
   EmbedReport embed(std::span<const std::string_view> texts, std::span<float> out) const override;
 
+  Precision precision() const;     ///< f32 or int8, never automatic
   std::size_t max_tokens() const;  ///< longest input in tokens; what is beyond is cut and reported
 
  private:
