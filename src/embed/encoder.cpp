@@ -48,14 +48,20 @@ struct Encoder::Linear {
     if (arithmetic == Arithmetic::f32) return {product.pack(weights, bias, stream), {}, {}, {}};
     const std::size_t outputs = bias.size();
     const std::size_t inputs = weights.size() / outputs;
-    const auto most = static_cast<float>(largest_int8_weight());
+    // A sum of two rounded weights is up to 1 above that of the weights.
+    const float most_pair = static_cast<float>(largest_int8_pair()) - 0.6F;
     Linear linear{{}, std::vector<std::int32_t>(outputs), std::vector<float>(outputs), std::move(bias)};
     std::vector<std::int8_t> codes(weights.size());
     for (std::size_t output = 0; output < outputs; ++output) {
       const float* row = &weights[output * inputs];
       float largest = 0;
-      for (std::size_t i = 0; i < inputs; ++i) largest = std::max(largest, std::abs(row[i]));
-      const float factor = largest > 1e-30F ? most / largest : 0;
+      float largest_pair = 0;
+      for (std::size_t i = 0; i < inputs; ++i) {
+        largest = std::max(largest, std::abs(row[i]));
+        if (i % 2 == 1) largest_pair = std::max(largest_pair, std::abs(row[i - 1] + row[i]));
+      }
+      const float scale = std::max(largest / 127, largest_pair / most_pair);
+      const float factor = scale > 1e-30F ? 1 / scale : 0;
       std::int32_t sum = 0;
       for (std::size_t i = 0; i < inputs; ++i) {
         const auto code = static_cast<std::int8_t>(std::lrintf(row[i] * factor));
@@ -63,7 +69,7 @@ struct Encoder::Linear {
         sum += code;
       }
       linear.zero[output] = code_zero * sum;
-      linear.scale[output] = largest / most;
+      linear.scale[output] = scale;
     }
     linear.packed = product.pack(codes, stream);
     return linear;

@@ -105,17 +105,17 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
-int largest_int8_weight() {
+int largest_int8_pair() {
   cpu_engine();  // limits oneDNN to the active instruction set
 #if defined(__x86_64__) || defined(__i386__)
   const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
   for (const dnnl::cpu_isa inexact :
        {dnnl::cpu_isa::sse41, dnnl::cpu_isa::avx, dnnl::cpu_isa::avx2, dnnl::cpu_isa::avx512_core}) {
-    if (isa == inexact) return 63;
+    if (isa == inexact) return 128;
   }
-  return 127;
+  return 254;
 #else
-  return 63;
+  return 254;
 #endif
 }
 

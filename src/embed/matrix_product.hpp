@@ -30,9 +30,10 @@ enum class Arithmetic : std::uint8_t {
   int8,  ///< y = x W^T, x of unsigned bytes, W of signed ones, y of 32 bits
 };
 
-/// The largest weight with which a product of bytes is exact. Where the processor multiplies bytes without VNNI, the
-/// sum of two products must fit 16 bits, and is cut off silently when it does not.
-int largest_int8_weight();
+/// The largest sum of two weights of one output at places 2i and 2i + 1 with which a product of bytes is exact. Where
+/// the processor multiplies bytes without VNNI, the sum of two products must fit 16 bits, and is cut off silently when
+/// it does not: 255 * 128 does.
+int largest_int8_pair();
 
 /// A product with the weights of one shape [in] -> [out], packed once.
 ///

@@ -196,7 +196,94 @@ void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std:
   }
 }
 
+/// Lowest cosine of a token's hidden state in int8 with that of the definition.
+double lowest_int8_cosine(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
+  const EncoderWeights weights = random_weights(config, 1);
+  const Oracle oracle(config, weights);
+  const embed::Encoder encoder(config, EncoderWeights(weights), embed::Arithmetic::int8, threads);
+  embed::Workspace workspace;
+  std::mt19937 engine(2);
+  std::vector<Ids> texts;
+  for (const std::size_t length : lengths) texts.push_back(random_ids(length, engine));
+  encoder.run(std::vector<embed::Sequence>(texts.begin(), texts.end()), workspace);
+  const float* hidden = workspace.hidden();
+  double lowest = 1;
+  for (const Ids& ids : texts) {
+    for (const std::vector<double>& row : oracle.run(ids)) {
+      double dot = 0, ours = 0, wanted = 0;
+      for (const double value : row) {
+        dot += value * *hidden;
+        ours += static_cast<double>(*hidden) * *hidden;
+        wanted += value * value;
+        ++hidden;
+      }
+      lowest = std::min(lowest, dot / std::sqrt(ours * wanted));
+    }
+  }
+  return lowest;
+}
+
 }  // namespace
+
+TEST_CASE("in int8 the encoder comes near its definition") {
+  EncoderConfig config = small_config(4, 16, 128);
+  const double least = 0.998;
+  SECTION("texts of many lengths") { CHECK(lowest_int8_cosine(config, {5, 1, 9, 3, 17}, 1) >= least); }
+  SECTION("more tokens than one product takes") { CHECK(lowest_int8_cosine(config, {131, 2, 7}, 1) >= least); }
+  SECTION("several threads inside") { CHECK(lowest_int8_cosine(config, {20, 3, 140}, several_threads) >= least); }
+  SECTION("widths that fill no vector") {
+    config = small_config(3, 15, 117);
+    CHECK(lowest_int8_cosine(config, {5, 1, 9, 3, 17}, 1) >= least);
+  }
+  SECTION("tanh GELU") {
+    config.activation = Activation::gelu_tanh;
+    CHECK(lowest_int8_cosine(config, {7, 4}, 1) >= least);
+  }
+  SECTION("ReLU") {
+    config.activation = Activation::relu;
+    CHECK(lowest_int8_cosine(config, {7, 4}, 1) >= least);
+  }
+}
+
+TEST_CASE("a product of bytes is exact at the largest weights and activations") {
+  for (const std::size_t in : {std::size_t{16}, std::size_t{37}, std::size_t{384}, std::size_t{1536}}) {
+    const std::size_t out = 48;
+    std::mt19937 engine(4);
+    const int pair = embed::largest_int8_pair();
+    std::vector<std::int8_t> weights(in * out);
+    for (std::size_t o = 0; o < out; ++o) {
+      for (std::size_t i = 0; i < in; i += 2) {  // as large as they may be: of one sign, or far apart
+        const int first = static_cast<int>(engine() % 255) - 127;
+        const int sign = first < 0 ? -1 : 1;
+        int second = o % 3 == 0 ? -sign * 127 : sign * std::min(127, pair - std::abs(first));
+        if (i + 1 == in) second = 0;
+        weights[o * in + i] = static_cast<std::int8_t>(first);
+        if (i + 1 < in) weights[o * in + i + 1] = static_cast<std::int8_t>(second);
+      }
+    }
+    std::vector<std::uint8_t> x(embed::MatrixProduct::max_rows * in, 255);
+    for (std::size_t i = x.size() / 2; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(engine());
+    const embed::OpenMpThreads inside(1);
+    const embed::MatrixProduct product(in, out, embed::Arithmetic::int8);
+    dnnl::stream stream(embed::cpu_engine());
+    dnnl::memory scratch;
+    const embed::PackedWeights packed = product.pack(weights, stream);
+    for (std::size_t rows = 1; rows <= embed::MatrixProduct::max_rows; ++rows) {
+      std::vector<std::int32_t> y(rows * out, -1);
+      product.run(x.data(), rows, packed, y.data(), stream, scratch);
+      std::size_t wrong = 0;
+      for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t o = 0; o < out; ++o) {
+          std::int32_t wanted = 0;
+          for (std::size_t i = 0; i < in; ++i) wanted += x[r * in + i] * weights[o * in + i];
+          if (y[r * out + o] != wanted) ++wrong;
+        }
+      }
+      CAPTURE(in, rows, product.kernel(rows));
+      CHECK(wrong == 0);
+    }
+  }
+}
 
 TEST_CASE("the encoder equals its definition in double precision") {
   EncoderConfig config = small_config(4, 8, 64);

@@ -167,3 +167,83 @@ TEST_CASE("sums, means and lengths of rows equal their definitions") {
     require_close(zero, std::vector<double>(16, 0.0), 0);
   });
 }
+
+TEST_CASE("codes of rows are the values rounded to 255 steps") {
+  on_every_isa([] {
+    for (const std::size_t width : widths) {
+      const std::size_t count = 3;
+      std::vector<float> rows = random_floats(count * width, 1, 5.0F);
+      std::fill_n(rows.begin(), width, 0.0F);
+      std::vector<std::uint8_t> codes(count * width);
+      std::vector<float> scales(count);
+      embed::quantize_rows(rows.data(), count, width, codes.data(), scales.data());
+      CAPTURE(width);
+      CHECK(scales[0] == 0);
+      int widest = 0;
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const float scale = scales[i / width];
+        const int code = int{codes[i]} - embed::code_zero;
+        REQUIRE(std::abs(static_cast<float>(code) * scale - rows[i]) <= 0.5001F * scale);
+        if (i >= width) widest = std::max(widest, std::abs(code));
+      }
+      CHECK(widest == 127);
+    }
+  });
+}
+
+TEST_CASE("sums of products of codes become values, activations and normalised rows") {
+  on_every_isa([] {
+    for (const std::size_t width : widths) {
+      const std::size_t count = 4;
+      std::mt19937 engine(7);
+      std::vector<std::int32_t> sums(count * width), zero(width);
+      for (std::int32_t& sum : sums) sum = static_cast<std::int32_t>(engine() % 2'000'001) - 1'000'000;
+      for (std::int32_t& each : zero) each = static_cast<std::int32_t>(engine() % 20'001) - 10'000;
+      const std::vector<float> scale = random_floats(width, 1, 1e-3F, 2e-3F), bias = random_floats(width, 2);
+      const std::vector<float> row_scales = {1e-3F, 2e-3F, 0.0F, 5e-4F};
+      const embed::Sums given{sums.data(), row_scales.data(), count, width};
+      const embed::Columns columns{zero.data(), scale.data(), bias.data()};
+      std::vector<double> wanted(sums.size());
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        wanted[i] =
+            static_cast<double>(sums[i] - zero[i % width]) * row_scales[i / width] * scale[i % width] + bias[i % width];
+      }
+      CAPTURE(width);
+      std::vector<float> values(sums.size());
+      embed::dequantize(given, columns, values.data());
+      require_close(values, wanted, 2e-5);
+
+      std::vector<float> row(width);
+      std::vector<std::uint8_t> codes(sums.size());
+      std::vector<float> scales(count);
+      for (const Activation activation : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
+        embed::activate_quantize(given, columns, activation, row.data(), codes.data(), scales.data());
+        for (std::size_t i = 0; i < sums.size(); ++i) {
+          const double x = wanted[i];
+          double y = std::max(x, 0.0);
+          if (activation == Activation::gelu) y = 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+          if (activation == Activation::gelu_tanh) {
+            y = 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+          }
+          const float step = scales[i / width];
+          REQUIRE(std::abs((int{codes[i]} - embed::code_zero) * step - y) <= 0.501 * step + 2e-5);
+          // The last row is still there in full.
+          if (i / width == count - 1) REQUIRE(std::abs(row[i % width] - y) <= 2e-5);
+        }
+      }
+
+      const std::vector<float> before = random_floats(sums.size(), 3), norm_scale = random_floats(width, 4),
+                               norm_shift = random_floats(width, 5);
+      const embed::LayerNorm norm{norm_scale.data(), norm_shift.data(), 1e-5F};
+      std::vector<float> in_f32 = before, in_int8 = before;
+      embed::add_layer_norm(in_f32.data(), values.data(), count, width, norm);
+      embed::add_layer_norm_quantize(given, columns, norm, in_int8.data(), codes.data(), scales.data());
+      require_close(in_int8, {in_f32.begin(), in_f32.end()}, 1e-4);
+      std::vector<std::uint8_t> codes_again(sums.size());
+      std::vector<float> scales_again(count);
+      embed::quantize_rows(in_int8.data(), count, width, codes_again.data(), scales_again.data());
+      CHECK(codes == codes_again);
+      CHECK(scales == scales_again);
+    }
+  });
+}

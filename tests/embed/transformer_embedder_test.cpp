@@ -55,7 +55,8 @@ double cosine(const float* ours, const std::vector<double>& theirs) {
   return dot / std::sqrt(our_square * their_square);
 }
 
-void require_golden(const std::string& model, const std::string& golden_name, const EmbedderOptions& options = {}) {
+void require_golden(const std::string& model, const std::string& golden_name, EmbedderOptions options = {}) {
+  options.precision = Precision::f32;
   const auto embedder = TransformerEmbedder::open(model, options);
   const Golden golden(golden_name);
   REQUIRE(golden.texts.size() >= 200);
@@ -107,6 +108,38 @@ TEST_CASE("a prompt by name stands in front of the text") {
 TEST_CASE("the real MiniLM gives the vectors of sentence-transformers") {
   PROMPTCACHE_REQUIRE_MINILM();
   require_golden(test::minilm_directory(), "minilm_embeddings.json.gz");
+}
+
+TEST_CASE("the real MiniLM runs in int8 by itself, near the vectors of sentence-transformers") {
+  PROMPTCACHE_REQUIRE_MINILM();
+  const auto embedder = TransformerEmbedder::open(test::minilm_directory());
+  CHECK(embedder->precision() == Precision::int8);
+  const auto f32 = TransformerEmbedder::open(test::minilm_directory(), {.precision = Precision::f32});
+  CHECK(f32->precision() == Precision::f32);
+  CHECK(f32->identity() == embedder->identity());
+  const Golden golden("minilm_embeddings.json.gz");
+  const std::vector<std::string_view> texts = views_of(golden.texts);
+  std::vector<float> vectors(texts.size() * embedder->dimension());
+  embedder->embed(texts, vectors);
+  double sum = 0;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const double each = cosine(vectors.data() + i * embedder->dimension(), golden.embeddings[i]);
+    CAPTURE(texts[i].substr(0, 80));
+    CHECK(each >= 0.98);
+    sum += each;
+    const std::vector<float> alone = embedder->embed_one(texts[i]);
+    CHECK(std::equal(alone.begin(), alone.end(), vectors.data() + i * alone.size(),
+                     [](float a, float b) { return std::abs(a - b) < 2e-6F; }));
+  }
+  CHECK(sum / static_cast<double>(texts.size()) >= 0.995);
+}
+
+TEST_CASE("precisions have names") {
+  for (const Precision each : {Precision::automatic, Precision::f32, Precision::int8}) {
+    CHECK(precision_from(to_string(each), "here") == each);
+  }
+  test::require_error(ErrorCode::usage, {"here", "'int4'", "automatic, f32 or int8"},
+                      [] { precision_from("int4", "here"); });
 }
 
 TEST_CASE("the real MiniLM on several threads a call gives the same vectors") {
