@@ -38,10 +38,10 @@ Workspace::Workspace() : stream_(cpu_engine()) {}
 
 struct Encoder::Linear {
   PackedWeights packed;
-  std::vector<std::int32_t> zero;  // of int8, as are the scales and the bias
+  std::vector<std::int32_t> weight_sum;  // of int8, as are the scales and the bias
   std::vector<float> scale, bias;
 
-  Columns columns() const { return {zero.data(), scale.data(), bias.data()}; }
+  Columns columns() const { return {weight_sum.data(), scale.data(), bias.data()}; }
 
   static Linear make(const MatrixProduct& product, Arithmetic arithmetic, const std::vector<float>& weights,
                      std::vector<float> bias, dnnl::stream& stream) {
@@ -68,7 +68,7 @@ struct Encoder::Linear {
         codes[output * inputs + i] = code;
         sum += code;
       }
-      linear.zero[output] = code_zero * sum;
+      linear.weight_sum[output] = sum;
       linear.scale[output] = scale;
     }
     linear.packed = product.pack(codes, stream);
@@ -208,33 +208,32 @@ void Encoder::run_layer_int8(const Layer& layer, std::span<const Sequence> seque
   const std::size_t inner_width = config_.intermediate_size;
   std::int32_t* sums = workspace.sums_.data();
   const auto multiply = [&](const MatrixProduct& product, const Linear& linear, const std::uint8_t* codes,
-                            const float* scales, std::size_t rows, std::size_t out) {
+                            const RowCode* row_codes, std::size_t rows, std::size_t out) {
     product.run(codes, rows, linear.packed, sums, workspace.stream_, workspace.scratch_);
-    return Sums{sums, scales, rows, out};
+    return Sums{sums, row_codes, rows, out};
   };
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
     const Sums found = multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
-                                workspace.hidden_codes_.scales.data() + begin, rows, 3 * width);
+                                workspace.hidden_codes_.rows.data() + begin, rows, 3 * width);
     dequantize(found, layer.projection.columns(), workspace.projections_.data() + begin * 3 * width);
   });
   attend_all(sequences, workspace);
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
     float* hidden = workspace.hidden_.data() + begin * width;
     std::uint8_t* hidden_codes = workspace.hidden_codes_.codes.data() + begin * width;
-    float* hidden_scales = workspace.hidden_codes_.scales.data() + begin;
+    RowCode* hidden_rows = workspace.hidden_codes_.rows.data() + begin;
     std::uint8_t* context_codes = workspace.context_codes_.codes.data();
-    float* context_scales = workspace.context_codes_.scales.data();
+    RowCode* context_rows = workspace.context_codes_.rows.data();
     std::uint8_t* inner_codes = workspace.inner_codes_.codes.data();
-    float* inner_scales = workspace.inner_codes_.scales.data();
-    quantize_rows(workspace.context_.data() + begin * width, rows, width, context_codes, context_scales);
-    Sums found = multiply(attention_output_, layer.attention_output, context_codes, context_scales, rows, width);
+    RowCode* inner_rows = workspace.inner_codes_.rows.data();
+    quantize_rows(workspace.context_.data() + begin * width, rows, width, context_codes, context_rows);
+    Sums found = multiply(attention_output_, layer.attention_output, context_codes, context_rows, rows, width);
     add_layer_norm_quantize(found, layer.attention_output.columns(), layer.attention_norm, hidden, hidden_codes,
-                            hidden_scales);
-    found = multiply(up_, layer.up, hidden_codes, hidden_scales, rows, inner_width);
-    activate_quantize(found, layer.up.columns(), config_.activation, workspace.inner_.data(), inner_codes,
-                      inner_scales);
-    found = multiply(down_, layer.down, inner_codes, inner_scales, rows, width);
-    add_layer_norm_quantize(found, layer.down.columns(), layer.output_norm, hidden, hidden_codes, hidden_scales);
+                            hidden_rows);
+    found = multiply(up_, layer.up, hidden_codes, hidden_rows, rows, inner_width);
+    activate_quantize(found, layer.up.columns(), config_.activation, workspace.inner_.data(), inner_codes, inner_rows);
+    found = multiply(down_, layer.down, inner_codes, inner_rows, rows, width);
+    add_layer_norm_quantize(found, layer.down.columns(), layer.output_norm, hidden, hidden_codes, hidden_rows);
   });
 }
 
@@ -264,7 +263,7 @@ void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace) con
     return;
   }
   quantize_rows(workspace.hidden_.data(), tokens, width, workspace.hidden_codes_.codes.data(),
-                workspace.hidden_codes_.scales.data());
+                workspace.hidden_codes_.rows.data());
   for (const Layer& layer : layers_) run_layer_int8(layer, sequences, tokens, workspace);
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "embed/kernels.hpp"
 #include "embed/matrix_product.hpp"
 #include "promptcache/model/model_directory.hpp"
 
@@ -39,14 +40,14 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-/// Rows as codes of 8 bits, and a scale for each.
+/// Rows as codes of 8 bits, and what they mean in each.
 struct CodedRows {
   Buffer<std::uint8_t> codes;
-  Buffer<float> scales;
+  Buffer<RowCode> rows;
 
-  void reserve(std::size_t rows, std::size_t width) {
-    codes.reserve(rows * width);
-    scales.reserve(rows);
+  void reserve(std::size_t count, std::size_t width) {
+    codes.reserve(count * width);
+    rows.reserve(count);
   }
 };
 

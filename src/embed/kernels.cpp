@@ -323,34 +323,47 @@ struct AddTo {
   void operator()(std::size_t i, float v) const { out[i] += v; }
 };
 
-// Codes of one row; returns its scale.
-HWY_INLINE float quantize_row(const float* row, std::size_t width, std::uint8_t* codes) {
+HWY_INLINE RowCode quantize_row(const float* row, std::size_t width, std::uint8_t* codes) {
   const Vectors d;
   const hn::Rebind<std::int32_t, Vectors> whole;
   const hn::Rebind<std::uint8_t, Vectors> bytes;
-  V largest_of = hn::Zero(d);
-  float largest = 0;
+  V lowest_of = hn::Zero(d), highest_of = hn::Zero(d);
+  float lowest = 0, highest = 0;
   for_each_vector(
-      width, [&](std::size_t i) HWY_ATTR { largest_of = hn::Max(largest_of, hn::Abs(hn::LoadU(d, row + i))); },
-      [&](std::size_t i) HWY_ATTR { largest = std::max(largest, std::abs(row[i])); });
-  largest = std::max(largest, max_of(largest_of));
-  constexpr float most = 127;
-  const float factor = largest > 1e-30F ? most / largest : 0;
+      width,
+      [&](std::size_t i) HWY_ATTR {
+        const V v = hn::LoadU(d, row + i);
+        lowest_of = hn::Min(lowest_of, v);
+        highest_of = hn::Max(highest_of, v);
+      },
+      [&](std::size_t i) HWY_ATTR {
+        lowest = std::min(lowest, row[i]);
+        highest = std::max(highest, row[i]);
+      });
+  lowest = std::min(lowest, hn::GetLane(hn::MinOfLanes(d, lowest_of)));
+  highest = std::max(highest, max_of(highest_of));
+  constexpr float steps = 255;
+  const float range = highest - lowest;
+  const bool empty = !(range > 1e-30F);
+  const float factor = empty ? 0 : steps / range;
+  const RowCode result{empty ? 0 : range / steps, static_cast<std::int32_t>(std::nearbyint(-lowest * factor))};
   const V factors = hn::Set(d, factor);
-  const auto zero = hn::Set(whole, code_zero);
+  const auto zero = hn::Set(whole, result.zero);
   for_each_vector(
       width,
       [&](std::size_t i) HWY_ATTR {
         const auto code = hn::Add(hn::NearestInt(hn::Mul(hn::LoadU(d, row + i), factors)), zero);
-        hn::StoreU(hn::DemoteTo(bytes, code), bytes, codes + i);
+        hn::StoreU(hn::DemoteTo(bytes, code), bytes, codes + i);  // what rounding takes beyond the end stays at it
       },
-      [&](std::size_t i)
-          HWY_ATTR { codes[i] = static_cast<std::uint8_t>(std::nearbyint(row[i] * factor) + code_zero); });
-  return factor > 0 ? largest / most : 0;
+      [&](std::size_t i) HWY_ATTR {
+        const auto code = static_cast<std::int32_t>(std::nearbyint(row[i] * factor)) + result.zero;
+        codes[i] = static_cast<std::uint8_t>(std::clamp(code, 0, 255));
+      });
+  return result;
 }
 
-void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, float* scales) {
-  for (std::size_t r = 0; r < count; ++r) scales[r] = quantize_row(rows + r * width, width, codes + r * width);
+void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, RowCode* row_codes) {
+  for (std::size_t r = 0; r < count; ++r) row_codes[r] = quantize_row(rows + r * width, width, codes + r * width);
 }
 
 // finish(place, values) for one row of sums, with the values as a vector or, in the tail, as one float.
@@ -359,17 +372,20 @@ HWY_INLINE void dequantize_row(const Sums& sums, std::size_t row, const Columns&
   const Vectors d;
   const hn::Rebind<std::int32_t, Vectors> whole;
   const std::int32_t* data = sums.data + row * sums.width;
-  const float row_scale = sums.row_scales[row];
-  const V row_scales = hn::Set(d, row_scale);
+  const RowCode code = sums.rows[row];
+  const V row_scales = hn::Set(d, code.scale);
+  const auto row_zeros = hn::Set(whole, code.zero);
   for_each_vector(
       sums.width,
       [&](std::size_t i) HWY_ATTR {
-        const auto sum = hn::Sub(hn::LoadU(whole, data + i), hn::LoadU(whole, columns.zero + i));
+        const auto shift = hn::Mul(hn::LoadU(whole, columns.weight_sum + i), row_zeros);
+        const auto sum = hn::Sub(hn::LoadU(whole, data + i), shift);
         const V scale = hn::Mul(hn::LoadU(d, columns.scale + i), row_scales);
         finish(i, hn::MulAdd(hn::ConvertTo(d, sum), scale, hn::LoadU(d, columns.bias + i)));
       },
       [&](std::size_t i) HWY_ATTR {
-        finish(i, static_cast<float>(data[i] - columns.zero[i]) * (columns.scale[i] * row_scale) + columns.bias[i]);
+        const std::int32_t sum = data[i] - columns.weight_sum[i] * code.zero;
+        finish(i, static_cast<float>(sum) * (columns.scale[i] * code.scale) + columns.bias[i]);
       });
 }
 
@@ -380,24 +396,24 @@ void dequantize(const Sums& sums, const Columns& columns, float* out) {
 }
 
 void activate_quantize(const Sums& sums, const Columns& columns, Activation activation, float* row, std::uint8_t* codes,
-                       float* scales) {
+                       RowCode* row_codes) {
   for (std::size_t r = 0; r < sums.count; ++r) {
     switch (activation) {
       case Activation::gelu: dequantize_row(sums, r, columns, Activated<Gelu>{row}); break;
       case Activation::gelu_tanh: dequantize_row(sums, r, columns, Activated<GeluTanh>{row}); break;
       case Activation::relu: dequantize_row(sums, r, columns, Activated<Relu>{row}); break;
     }
-    scales[r] = quantize_row(row, sums.width, codes + r * sums.width);
+    row_codes[r] = quantize_row(row, sums.width, codes + r * sums.width);
   }
 }
 
 void add_layer_norm_quantize(const Sums& sums, const Columns& columns, const LayerNorm& norm, float* rows,
-                             std::uint8_t* codes, float* scales) {
+                             std::uint8_t* codes, RowCode* row_codes) {
   for (std::size_t r = 0; r < sums.count; ++r) {
     float* row = rows + r * sums.width;
     dequantize_row(sums, r, columns, AddTo{row});
     add_layer_norm_row(row, nullptr, sums.width, norm);
-    scales[r] = quantize_row(row, sums.width, codes + r * sums.width);
+    row_codes[r] = quantize_row(row, sums.width, codes + r * sums.width);
   }
 }
 
@@ -436,8 +452,8 @@ void attend(const float* qkv, std::size_t length, std::size_t head_size, std::si
   HWY_DYNAMIC_DISPATCH(attend)(qkv, length, head_size, row_stride, part_stride, out, out_stride, scratch);
 }
 
-void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, float* scales) {
-  HWY_DYNAMIC_DISPATCH(quantize_rows)(rows, count, width, codes, scales);
+void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, RowCode* row_codes) {
+  HWY_DYNAMIC_DISPATCH(quantize_rows)(rows, count, width, codes, row_codes);
 }
 
 void dequantize(const Sums& sums, const Columns& columns, float* out) {
@@ -445,13 +461,13 @@ void dequantize(const Sums& sums, const Columns& columns, float* out) {
 }
 
 void activate_quantize(const Sums& sums, const Columns& columns, Activation activation, float* row, std::uint8_t* codes,
-                       float* scales) {
-  HWY_DYNAMIC_DISPATCH(activate_quantize)(sums, columns, activation, row, codes, scales);
+                       RowCode* row_codes) {
+  HWY_DYNAMIC_DISPATCH(activate_quantize)(sums, columns, activation, row, codes, row_codes);
 }
 
 void add_layer_norm_quantize(const Sums& sums, const Columns& columns, const LayerNorm& norm, float* rows,
-                             std::uint8_t* codes, float* scales) {
-  HWY_DYNAMIC_DISPATCH(add_layer_norm_quantize)(sums, columns, norm, rows, codes, scales);
+                             std::uint8_t* codes, RowCode* row_codes) {
+  HWY_DYNAMIC_DISPATCH(add_layer_norm_quantize)(sums, columns, norm, rows, codes, row_codes);
 }
 
 void mean_rows(const float* rows, std::size_t count, std::size_t width, float* out) {

@@ -32,24 +32,28 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_size);
 void attend(const float* qkv, std::size_t length, std::size_t head_size, std::size_t row_stride,
             std::size_t part_stride, float* out, std::size_t out_stride, float* scratch);
 
-/// What is added to the codes of a row, so that they are unsigned.
-constexpr std::int32_t code_zero = 128;
-
-/// Codes of 8 bits for `count` rows of `width`: value / scale, rounded, plus `code_zero`, with a scale for each row
-/// that makes its largest value 127.
-void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, float* scales);
-
-/// What makes values of the sums of a product of codes: value = (sum - zero) * the row's scale * scale + bias.
-struct Columns {
-  const std::int32_t* zero = nullptr;  ///< [width], `code_zero` times the sum of the column's weights
-  const float* scale = nullptr;        ///< [width]
-  const float* bias = nullptr;         ///< [width]
+/// What the codes of a row mean: value = (code - zero) * scale.
+struct RowCode {
+  float scale = 0;
+  std::int32_t zero = 0;
 };
 
-/// The sums of `count` rows, as the product left them, and the scales of the rows that it was given.
+/// Codes of 8 bits for `count` rows of `width`: the smallest value of a row, or 0, becomes 0 and the largest 255, so
+/// that what GELU leaves, nearly all of it on one side, has all of them to itself.
+void quantize_rows(const float* rows, std::size_t count, std::size_t width, std::uint8_t* codes, RowCode* row_codes);
+
+/// What makes values of the sums of a product of codes: value = (sum - the row's zero * weight_sum) * the row's scale *
+/// scale + bias.
+struct Columns {
+  const std::int32_t* weight_sum = nullptr;  ///< [width]
+  const float* scale = nullptr;              ///< [width]
+  const float* bias = nullptr;               ///< [width]
+};
+
+/// The sums of `count` rows, as the product left them, and what the codes of the rows meant that it was given.
 struct Sums {
   const std::int32_t* data = nullptr;
-  const float* row_scales = nullptr;
+  const RowCode* rows = nullptr;
   std::size_t count = 0;
   std::size_t width = 0;
 };
@@ -59,11 +63,11 @@ void dequantize(const Sums& sums, const Columns& columns, float* out);
 
 /// Codes of activation(values). `row` has room for one row.
 void activate_quantize(const Sums& sums, const Columns& columns, Activation activation, float* row, std::uint8_t* codes,
-                       float* scales);
+                       RowCode* row_codes);
 
 /// rows[i] = normalise(rows[i] + values), and their codes.
 void add_layer_norm_quantize(const Sums& sums, const Columns& columns, const LayerNorm& norm, float* rows,
-                             std::uint8_t* codes, float* scales);
+                             std::uint8_t* codes, RowCode* row_codes);
 
 /// out = mean of `count` rows of `width`.
 void mean_rows(const float* rows, std::size_t count, std::size_t width, float* out);

@@ -104,14 +104,14 @@ struct TransformerEmbedder::Impl {
                                        : std::max<std::size_t>(1, std::thread::hardware_concurrency()))) {}
 
   std::unique_ptr<const embed::Encoder> make_encoder(int threads) {
-    const auto make = [&](embed::Arithmetic arithmetic) {
-      return std::make_unique<const embed::Encoder>(directory.encoder(), load_encoder_weights(directory), arithmetic,
-                                                    threads);
+    const auto make = [&](EncoderWeights weights, embed::Arithmetic arithmetic) {
+      return std::make_unique<const embed::Encoder>(directory.encoder(), std::move(weights), arithmetic, threads);
     };
-    if (precision == Precision::f32) return make(embed::Arithmetic::f32);
-    auto int8 = make(embed::Arithmetic::int8);
-    if (precision == Precision::int8) return int8;
-    auto f32 = make(embed::Arithmetic::f32);
+    EncoderWeights weights = load_encoder_weights(directory);
+    if (precision == Precision::f32) return make(std::move(weights), embed::Arithmetic::f32);
+    if (precision == Precision::int8) return make(std::move(weights), embed::Arithmetic::int8);
+    auto int8 = make(weights, embed::Arithmetic::int8);
+    auto f32 = make(std::move(weights), embed::Arithmetic::f32);
     const bool agree = lowest_cosine(*int8, *f32) >= least_cosine;
     precision = agree ? Precision::int8 : Precision::f32;
     return agree ? std::move(int8) : std::move(f32);

@@ -14,6 +14,8 @@
 
 #include "golden.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/model/encoder_weights.hpp"
+#include "promptcache/model/model_directory.hpp"
 #include "support.hpp"
 
 namespace {
@@ -132,6 +134,24 @@ TEST_CASE("the real MiniLM runs in int8 by itself, near the vectors of sentence-
                      [](float a, float b) { return std::abs(a - b) < 2e-6F; }));
   }
   CHECK(sum / static_cast<double>(texts.size()) >= 0.995);
+}
+
+TEST_CASE("a model that int8 cannot bear runs in f32 by itself") {
+  const std::string model = test::data_file("tiny_bert");
+  const test::TemporaryDirectory copy;
+  std::filesystem::copy(model, copy.path(), std::filesystem::copy_options::recursive);
+  const ModelDirectory directory = ModelDirectory::open(model);
+  EncoderWeights weights = load_encoder_weights(directory);
+  const std::size_t width = directory.encoder().hidden_size;
+  const std::size_t inner = directory.encoder().intermediate_size;
+  for (EncoderLayerWeights& layer : weights.layers) {  // one weight of each output beside which all others round to 0
+    for (std::size_t output = 0; output < width; ++output) layer.output_weight[output * inner] = 1e4F;
+    for (std::size_t input = 0; input < width; ++input) layer.intermediate_weight[input] = 1e-6F;
+    layer.intermediate_bias[0] = 0;
+  }
+  write_encoder_weights(copy.file("model.safetensors"), directory, weights);
+  CHECK(TransformerEmbedder::open(copy.path())->precision() == Precision::f32);
+  CHECK(TransformerEmbedder::open(copy.path(), {.precision = Precision::int8})->precision() == Precision::int8);
 }
 
 TEST_CASE("precisions have names") {
