@@ -4,6 +4,7 @@
 #include "promptcache/base/error.hpp"
 #include "promptcache/cache/cache.hpp"
 #include "promptcache/cache/chat_request.hpp"
+#include "promptcache/embed/bulk.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
 #include "promptcache/index/flat_index.hpp"
 #include "promptcache/index/hnsw_index.hpp"

@@ -1,1 +1,1 @@
-set(promptcache_sources encoder.cpp kernels.cpp matrix_product.cpp transformer_embedder.cpp)
+set(promptcache_sources bulk.cpp encoder.cpp kernels.cpp matrix_product.cpp transformer_embedder.cpp)
