@@ -7,6 +7,7 @@
 
 #include "embed/encoder.hpp"
 #include "embed/kernels.hpp"
+#include "embed/weights_notes.hpp"
 #include "embed/workspace_pool.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/model/encoder_weights.hpp"
@@ -83,6 +84,7 @@ struct TransformerEmbedder::Impl {
   std::string prefix;
   Encoding prefix_alone;  // what every input has in common: special tokens and the prefix
   std::size_t max_tokens;
+  embed::WeightsNotes notes;
   Digest identity;
   Precision precision;
   std::unique_ptr<const embed::Encoder> encoder;
@@ -94,6 +96,7 @@ struct TransformerEmbedder::Impl {
         prefix(chosen_prefix(directory, options.prompt_name)),
         prefix_alone(tokenizer->encode(prefix, directory.encoder().max_positions())),
         max_tokens(chosen_max_tokens(directory, options.max_tokens, prefix_alone.ids.size())),
+        notes(directory.file("model.safetensors")),
         identity(make_identity()),
         precision(options.precision),
         encoder(make_encoder(
@@ -101,18 +104,24 @@ struct TransformerEmbedder::Impl {
         workspaces(checked_threads("EmbedderOptions.parallel_callers",
                                    options.parallel_callers != 0
                                        ? options.parallel_callers
-                                       : std::max<std::size_t>(1, std::thread::hardware_concurrency()))) {}
+                                       : std::max<std::size_t>(1, std::thread::hardware_concurrency()))) {
+    notes.save();
+  }
 
   std::unique_ptr<const embed::Encoder> make_encoder(int threads) {
     const auto make = [&](EncoderWeights weights, embed::Arithmetic arithmetic) {
       return std::make_unique<const embed::Encoder>(directory.encoder(), std::move(weights), arithmetic, threads);
     };
     EncoderWeights weights = load_encoder_weights(directory);
+    if (precision == Precision::automatic && notes.int8_cosine()) {
+      precision = *notes.int8_cosine() >= least_cosine ? Precision::int8 : Precision::f32;
+    }
     if (precision == Precision::f32) return make(std::move(weights), embed::Arithmetic::f32);
     if (precision == Precision::int8) return make(std::move(weights), embed::Arithmetic::int8);
     auto int8 = make(weights, embed::Arithmetic::int8);
     auto f32 = make(std::move(weights), embed::Arithmetic::f32);
-    const bool agree = lowest_cosine(*int8, *f32) >= least_cosine;
+    notes.set_int8_cosine(lowest_cosine(*int8, *f32));
+    const bool agree = *notes.int8_cosine() >= least_cosine;
     precision = agree ? Precision::int8 : Precision::f32;
     return agree ? std::move(int8) : std::move(f32);
   }
@@ -140,7 +149,7 @@ struct TransformerEmbedder::Impl {
     const EncoderConfig& config = directory.encoder();
     Sha256 hash;
     hash.field("embedder", "transformer");
-    hash.field("weights", sha256_file(directory.file("model.safetensors")).hex());
+    hash.field("weights", notes.digest().hex());
     hash.field("tokenizer", tokenizer->identity().hex());
     hash.field("architecture", config.architecture == Architecture::bert ? "bert" : "xlm_roberta");
     hash.field("heads", std::to_string(config.heads));

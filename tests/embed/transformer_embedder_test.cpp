@@ -154,6 +154,56 @@ TEST_CASE("a model that int8 cannot bear runs in f32 by itself") {
   CHECK(TransformerEmbedder::open(copy.path(), {.precision = Precision::int8})->precision() == Precision::int8);
 }
 
+TEST_CASE("what opening found out is remembered beside the weights, while they are the same file") {
+  const test::TemporaryDirectory copy;
+  std::filesystem::copy(test::data_file("tiny_bert"), copy.path(), std::filesystem::copy_options::recursive);
+  std::filesystem::remove(copy.file("promptcache-notes.json"));
+  const std::string weights = copy.file("model.safetensors");
+  const std::string notes = copy.file("promptcache-notes.json");
+  const auto open = [&] { return TransformerEmbedder::open(copy.path()); };
+  const auto make_older = [&] {
+    std::filesystem::last_write_time(weights, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  };
+  std::filesystem::last_write_time(weights, std::filesystem::file_time_type::clock::now());
+  const Digest identity = open()->identity();
+  CHECK_FALSE(std::filesystem::exists(notes));  // so young a file may change without a sign
+  make_older();
+  const Precision precision = open()->precision();
+  nlohmann::json noted = nlohmann::json::parse(read_file(notes));
+  CHECK(noted["sha256"] == sha256_file(weights).hex());
+  REQUIRE(noted["int8_cosine"].size() == 1);
+  CHECK(open()->identity() == identity);
+
+  SECTION("and used") {
+    noted["sha256"] = sha256("another").hex();
+    noted["int8_cosine"].begin().value() = precision == Precision::int8 ? 0.5 : 1.0;
+    copy.write("promptcache-notes.json", noted.dump());
+    CHECK(open()->identity() != identity);
+    CHECK(open()->precision() != precision);
+    CHECK(TransformerEmbedder::open(copy.path(), {.precision = precision})->precision() == precision);
+  }
+  SECTION("but not of another file") {
+    noted["sha256"] = sha256("another").hex();
+    copy.write("promptcache-notes.json", noted.dump());
+    std::filesystem::last_write_time(weights, std::filesystem::file_time_type::clock::now() - std::chrono::hours(2));
+    CHECK(open()->identity() == identity);
+    CHECK(nlohmann::json::parse(read_file(notes))["sha256"] == sha256_file(weights).hex());
+  }
+  SECTION("nor when damaged") {
+    for (const char* damaged : {"", "{", "[]", "{\"size\": \"x\"}", "\xff"}) {
+      copy.write("promptcache-notes.json", damaged);
+      CHECK(open()->identity() == identity);
+      CHECK(nlohmann::json::parse(read_file(notes))["sha256"] == sha256_file(weights).hex());
+    }
+  }
+  SECTION("and a place that cannot be written does no harm") {
+    std::filesystem::remove(notes);
+    std::filesystem::create_directory(notes);
+    CHECK(open()->identity() == identity);
+    CHECK(open()->precision() == precision);
+  }
+}
+
 TEST_CASE("precisions have names") {
   for (const Precision each : {Precision::automatic, Precision::f32, Precision::int8}) {
     CHECK(precision_from(to_string(each), "here") == each);
