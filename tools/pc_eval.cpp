@@ -3,7 +3,6 @@
 #include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "embedder_flags.hpp"
 #include "evaluation.hpp"

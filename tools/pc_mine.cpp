@@ -2,7 +2,6 @@
 #include <charconv>
 #include <filesystem>
 #include <iostream>
-#include <thread>
 
 #include "embedder_flags.hpp"
 #include "progress_bar.hpp"

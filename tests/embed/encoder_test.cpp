@@ -172,10 +172,13 @@ Ids random_ids(std::size_t count, std::mt19937& engine) {
   return ids;
 }
 
-void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
+/// Runs texts of these lengths and calls `visit(hidden, wanted)` for the hidden state of each of their tokens.
+template <class Visit>
+void run_beside_oracle(const EncoderConfig& config, const std::vector<std::size_t>& lengths,
+                       embed::Arithmetic arithmetic, int threads, Visit visit) {
   const EncoderWeights weights = random_weights(config, 1);
   const Oracle oracle(config, weights);
-  const embed::Encoder encoder(config, EncoderWeights(weights), embed::Arithmetic::f32, threads);
+  const embed::Encoder encoder(config, EncoderWeights(weights), arithmetic, threads);
   embed::Workspace workspace;
   std::mt19937 engine(2);
   std::vector<Ids> texts;
@@ -184,42 +187,38 @@ void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std:
   encoder.run(sequences, workspace);
   const float* hidden = workspace.hidden();
   for (const Ids& ids : texts) {
-    for (const std::vector<double>& row : oracle.run(ids)) {
-      for (const double wanted : row) {
-        if (!(std::abs(*hidden - wanted) < 5e-5)) {
-          CAPTURE(ids.size(), *hidden, wanted);
-          FAIL("too far from the oracle");
-        }
-        ++hidden;
-      }
+    for (const std::vector<double>& wanted : oracle.run(ids)) {
+      visit(hidden, wanted);
+      hidden += wanted.size();
     }
   }
 }
 
+void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
+  const auto compare = [](const float* hidden, const std::vector<double>& wanted) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (!(std::abs(hidden[i] - wanted[i]) < 5e-5)) {
+        CAPTURE(i, hidden[i], wanted[i]);
+        FAIL("too far from the oracle");
+      }
+    }
+  };
+  run_beside_oracle(config, lengths, embed::Arithmetic::f32, threads, compare);
+}
+
 /// Lowest cosine of a token's hidden state in int8 with that of the definition.
 double lowest_int8_cosine(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
-  const EncoderWeights weights = random_weights(config, 1);
-  const Oracle oracle(config, weights);
-  const embed::Encoder encoder(config, EncoderWeights(weights), embed::Arithmetic::int8, threads);
-  embed::Workspace workspace;
-  std::mt19937 engine(2);
-  std::vector<Ids> texts;
-  for (const std::size_t length : lengths) texts.push_back(random_ids(length, engine));
-  encoder.run(std::vector<embed::Sequence>(texts.begin(), texts.end()), workspace);
-  const float* hidden = workspace.hidden();
   double lowest = 1;
-  for (const Ids& ids : texts) {
-    for (const std::vector<double>& row : oracle.run(ids)) {
-      double dot = 0, ours = 0, wanted = 0;
-      for (const double value : row) {
-        dot += value * *hidden;
-        ours += static_cast<double>(*hidden) * *hidden;
-        wanted += value * value;
-        ++hidden;
-      }
-      lowest = std::min(lowest, dot / std::sqrt(ours * wanted));
+  const auto compare = [&](const float* hidden, const std::vector<double>& wanted) {
+    double dot = 0, ours = 0, theirs = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      dot += wanted[i] * hidden[i];
+      ours += static_cast<double>(hidden[i]) * hidden[i];
+      theirs += wanted[i] * wanted[i];
     }
-  }
+    lowest = std::min(lowest, dot / std::sqrt(ours * theirs));
+  };
+  run_beside_oracle(config, lengths, embed::Arithmetic::int8, threads, compare);
   return lowest;
 }
 
