@@ -2,11 +2,13 @@
 
 #include <omp.h>
 
+#include <array>
 #include <cmath>
 #include <random>
 #include <thread>
 
 #include "embed/openmp_threads.hpp"
+#include "embed/weight_codes.hpp"
 #include "promptcache/model/encoder_weights.hpp"
 #include "support.hpp"
 
@@ -246,27 +248,37 @@ TEST_CASE("in int8 the encoder comes near its definition") {
 
 TEST_CASE("a product of bytes is exact at the largest weights and activations") {
   for (const std::size_t in : {std::size_t{16}, std::size_t{37}, std::size_t{384}, std::size_t{1536}}) {
-    const std::size_t out = 48;
+    const std::size_t out = 45;
     std::mt19937 engine(4);
-    const int pair = embed::largest_int8_pair();
+    const int most = embed::largest_int8_group();
     std::vector<std::int8_t> weights(in * out);
+    // As large as they may be: all of a group of one sign, or of both.
+    const auto fill_group = [&](std::size_t output, std::array<std::size_t, 4> inputs) {
+      int above = most, below = most;
+      const bool both = output % 3 == 0;
+      for (const std::size_t input : inputs) {
+        if (input >= in) continue;
+        int& left = (both ? engine() : output) % 2 == 0 ? above : below;
+        const int size = std::min({127, left, output % 5 == 0 ? 127 : static_cast<int>(engine() % 128)});
+        left -= size;
+        weights[output * in + input] = static_cast<std::int8_t>(&left == &above ? size : -size);
+      }
+    };
     for (std::size_t o = 0; o < out; ++o) {
-      for (std::size_t i = 0; i < in; i += 2) {  // as large as they may be: of one sign, or far apart
-        const int first = static_cast<int>(engine() % 255) - 127;
-        const int sign = first < 0 ? -1 : 1;
-        int second = o % 3 == 0 ? -sign * 127 : sign * std::min(127, pair - std::abs(first));
-        if (i + 1 == in) second = 0;
-        weights[o * in + i] = static_cast<std::int8_t>(first);
-        if (i + 1 < in) weights[o * in + i + 1] = static_cast<std::int8_t>(second);
+      for (std::size_t i = 0; i < in; i += 8) {
+        fill_group(o, {i, i + 1, i + 4, i + 5});
+        fill_group(o, {i + 2, i + 3, i + 6, i + 7});
       }
     }
-    std::vector<std::uint8_t> x(embed::MatrixProduct::max_rows * in, 255);
+    std::vector<std::uint8_t> x(embed::MatrixProduct::max_rows * in + embed::MatrixProduct::readable_beyond, 255);
     for (std::size_t i = x.size() / 2; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(engine());
     const embed::OpenMpThreads inside(1);
     const embed::MatrixProduct product(in, out, embed::Arithmetic::int8);
     dnnl::stream stream(embed::cpu_engine());
     dnnl::memory scratch;
-    const embed::PackedWeights packed = product.pack(weights, stream);
+    const auto memory = hwy::AllocateAligned<std::int8_t>(product.packed_size());
+    product.pack(weights, memory.get());
+    const embed::PackedWeights packed{memory.get(), nullptr};
     for (std::size_t rows = 1; rows <= embed::MatrixProduct::max_rows; ++rows) {
       std::vector<std::int32_t> y(rows * out, -1);
       product.run(x.data(), rows, packed, y.data(), stream, scratch);
@@ -369,7 +381,9 @@ TEST_CASE("a product keeps one packed layout for every number of rows") {
     const embed::MatrixProduct product(in, out, embed::Arithmetic::f32);
     dnnl::stream stream(embed::cpu_engine());
     dnnl::memory scratch;
-    const embed::PackedWeights packed = product.pack(weights, bias, stream);
+    const auto memory = hwy::AllocateAligned<std::uint8_t>(product.packed_size());
+    product.pack(weights, memory.get());
+    const embed::PackedWeights packed{memory.get(), bias.data()};
     for (std::size_t rows = 1; rows <= embed::MatrixProduct::max_rows; ++rows) {
       std::vector<float> y(rows * out, std::nanf(""));
       product.run(x.data(), rows, packed, y.data(), stream, scratch);
