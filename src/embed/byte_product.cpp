@@ -23,10 +23,11 @@ std::size_t panels_of(std::size_t out) { return (out + panel - 1) / panel; }
 
 #if defined(__x86_64__)
 
-/// One panel of outputs for `Rows` rows.
+/// One panel of outputs for `Rows` rows; those of the sums are `stride` apart.
 template <int Rows>
 __attribute__((target("avx2"))) void multiply_panel(const std::uint8_t* x, std::size_t in, std::size_t blocks,
-                                                    const std::int8_t* weights, __m256i* sums) {
+                                                    const std::int8_t* weights, std::int32_t* y,
+                                                    std::size_t stride) {
   __m256i sum[Rows];
   for (int r = 0; r < Rows; ++r) sum[r] = _mm256_setzero_si256();
   const __m256i ones = _mm256_set1_epi16(1);
@@ -46,10 +47,11 @@ __attribute__((target("avx2"))) void multiply_panel(const std::uint8_t* x, std::
       sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(pairs, ones));
     }
   }
-  for (int r = 0; r < Rows; ++r) _mm256_store_si256(sums + r, sum[r]);
+  for (std::size_t r = 0; r < Rows; ++r) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * stride), sum[r]);
 }
 
-using MultiplyPanel = void (*)(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, __m256i*);
+using MultiplyPanel = void (*)(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*,
+                               std::size_t);
 constexpr MultiplyPanel multiply_rows[] = {multiply_panel<1>, multiply_panel<2>, multiply_panel<3>, multiply_panel<4>,
                                            multiply_panel<5>, multiply_panel<6>, multiply_panel<7>, multiply_panel<8>};
 
@@ -90,15 +92,18 @@ void run_byte_product([[maybe_unused]] const std::uint8_t* x, [[maybe_unused]] s
   const std::size_t blocks = blocks_of(in);
   const std::size_t parts = (rows + most_rows - 1) / most_rows;
   for (std::size_t first = 0; first < out; first += panel, packed += panel * blocks * byte_product_block) {
-    const std::size_t width = std::min(panel, out - first);
     for (std::size_t part = 0; part < parts; ++part) {  // near-equal: one row alone wants as many weights as eight
       const std::size_t begin = rows * part / parts;
       const std::size_t count = rows * (part + 1) / parts - begin;
-      __m256i sums[most_rows];
-      multiply_rows[count - 1](x + begin * in, in, blocks, packed, sums);
-      for (std::size_t r = 0; r < count; ++r) {
-        std::memcpy(y + (begin + r) * out + first, sums + r, width * sizeof(std::int32_t));
+      const MultiplyPanel multiply = multiply_rows[count - 1];
+      std::int32_t* target = y + begin * out + first;
+      if (out - first >= panel) {
+        multiply(x + begin * in, in, blocks, packed, target, out);
+        continue;
       }
+      std::int32_t sums[most_rows * panel];
+      multiply(x + begin * in, in, blocks, packed, sums, panel);
+      for (std::size_t r = 0; r < count; ++r) std::copy_n(sums + r * panel, out - first, target + r * out);
     }
   }
 #else

@@ -171,12 +171,12 @@ TEST_CASE("what opening found out is remembered beside the weights, while they a
   const Precision precision = open()->precision();
   nlohmann::json noted = nlohmann::json::parse(read_file(notes));
   CHECK(noted["sha256"] == sha256_file(weights).hex());
-  REQUIRE(noted["int8_cosine"].size() == 1);
+  REQUIRE(noted["lowest_cosines"].size() == 1);
   CHECK(open()->identity() == identity);
 
   SECTION("and used") {
     noted["sha256"] = sha256("another").hex();
-    noted["int8_cosine"].begin().value() = precision == Precision::int8 ? 0.5 : 1.0;
+    noted["lowest_cosines"].begin().value() = precision == Precision::int8 ? 0.5 : 1.0;
     copy.write("promptcache-notes.json", noted.dump());
     CHECK(open()->identity() != identity);
     CHECK(open()->precision() != precision);
