@@ -208,8 +208,9 @@ void require_equal_to_oracle(const EncoderConfig& config, const std::vector<std:
   run_beside_oracle(config, lengths, embed::Arithmetic::f32, threads, compare);
 }
 
-/// Lowest cosine of a token's hidden state in int8 with that of the definition.
-double lowest_int8_cosine(const EncoderConfig& config, const std::vector<std::size_t>& lengths, int threads) {
+/// Lowest cosine of a token's hidden state with that of the definition.
+double lowest_cosine(const EncoderConfig& config, const std::vector<std::size_t>& lengths, embed::Arithmetic arithmetic,
+                     int threads) {
   double lowest = 1;
   const auto compare = [&](const float* hidden, const std::vector<double>& wanted) {
     double dot = 0, ours = 0, theirs = 0;
@@ -220,29 +221,28 @@ double lowest_int8_cosine(const EncoderConfig& config, const std::vector<std::si
     }
     lowest = std::min(lowest, dot / std::sqrt(ours * theirs));
   };
-  run_beside_oracle(config, lengths, embed::Arithmetic::int8, threads, compare);
+  run_beside_oracle(config, lengths, arithmetic, threads, compare);
   return lowest;
 }
 
 }  // namespace
 
-TEST_CASE("in int8 the encoder comes near its definition") {
-  EncoderConfig config = small_config(4, 16, 128);
-  const double least = 0.998;
-  SECTION("texts of many lengths") { CHECK(lowest_int8_cosine(config, {5, 1, 9, 3, 17}, 1) >= least); }
-  SECTION("more tokens than one product takes") { CHECK(lowest_int8_cosine(config, {131, 2, 7}, 1) >= least); }
-  SECTION("several threads inside") { CHECK(lowest_int8_cosine(config, {20, 3, 140}, several_threads) >= least); }
-  SECTION("widths that fill no vector") {
-    config = small_config(3, 15, 117);
-    CHECK(lowest_int8_cosine(config, {5, 1, 9, 3, 17}, 1) >= least);
-  }
-  SECTION("tanh GELU") {
+TEST_CASE("in int8 and bf16 the encoder comes near its definition") {
+  for (const auto& [arithmetic, least] : {std::pair(embed::Arithmetic::int8, 0.998), {embed::Arithmetic::bf16, 0.9995}}) {
+    if (!embed::has_arithmetic(arithmetic)) continue;
+    const auto lowest = [&, a = arithmetic](const EncoderConfig& config, const std::vector<std::size_t>& lengths,
+                                            int threads) { return lowest_cosine(config, lengths, a, threads); };
+    CAPTURE(static_cast<int>(arithmetic));
+    EncoderConfig config = small_config(4, 16, 128);
+    CHECK(lowest(config, {5, 1, 9, 3, 17}, 1) >= least);
+    CHECK(lowest(config, {131, 2, 7}, 1) >= least);  // more tokens than one product takes
+    CHECK(lowest(config, {20, 3, 140}, several_threads) >= least);
+    CHECK(lowest(config, {1}, several_threads) >= least);  // fewer tokens than threads
+    CHECK(lowest(small_config(3, 15, 117), {5, 1, 9, 3, 17}, 1) >= least);  // widths that fill no vector
     config.activation = Activation::gelu_tanh;
-    CHECK(lowest_int8_cosine(config, {7, 4}, 1) >= least);
-  }
-  SECTION("ReLU") {
+    CHECK(lowest(config, {7, 4}, 1) >= least);
     config.activation = Activation::relu;
-    CHECK(lowest_int8_cosine(config, {7, 4}, 1) >= least);
+    CHECK(lowest(config, {7, 4}, 1) >= least);
   }
 }
 
