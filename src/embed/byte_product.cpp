@@ -28,7 +28,8 @@ template <int Rows>
 __attribute__((target("avx2"))) void multiply_panel(const std::uint8_t* x, std::size_t in, std::size_t blocks,
                                                     const std::int8_t* weights, std::int32_t* y,
                                                     std::size_t stride) {
-  __m256i sum[Rows];
+  __m256i sum[Rows];  // in registers, as long as every loop over it is unrolled
+#pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) sum[r] = _mm256_setzero_si256();
   const __m256i ones = _mm256_set1_epi16(1);
   const std::uint8_t* upper = x + (Rows > 4 ? 4 * in : 0);  // few registers address all rows
@@ -47,6 +48,7 @@ __attribute__((target("avx2"))) void multiply_panel(const std::uint8_t* x, std::
       sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(pairs, ones));
     }
   }
+#pragma GCC unroll 8
   for (std::size_t r = 0; r < Rows; ++r) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * stride), sum[r]);
 }
 

@@ -7,6 +7,8 @@
 #include <random>
 #include <thread>
 
+#include "allocations.hpp"
+#include "embed/byte_product.hpp"
 #include "embed/openmp_threads.hpp"
 #include "embed/weight_codes.hpp"
 #include "promptcache/model/encoder_weights.hpp"
@@ -366,6 +368,24 @@ TEST_CASE("many threads get the bits that one gets") {
   const embed::Encoder alone(config, random_weights(config, 1), embed::Arithmetic::f32, 1);
   const std::vector<float> wanted = run_all(alone);
   for (const auto& result : results) CHECK(result == wanted);
+}
+
+TEST_CASE("an encoder that has run takes no more memory where bytes are multiplied by our kernel") {
+  if (!embed::byte_product_wanted()) return;  // oneDNN takes some
+  const EncoderConfig config = small_config(4, 16, 128);
+  const embed::Encoder encoder(config, random_weights(config, 1), embed::Arithmetic::int8, 1);
+  embed::Workspace workspace;
+  std::mt19937 engine(5);
+  const Ids ids = random_ids(100, engine);
+  const std::array<embed::Sequence, 2> sequences = {embed::Sequence(ids), embed::Sequence(ids).first(7)};
+  encoder.run(sequences, workspace);
+  const std::size_t before = test::allocations();
+  for (std::size_t length = 1; length <= ids.size(); ++length) {
+    const embed::Sequence sequence = embed::Sequence(ids).first(length);
+    encoder.run({&sequence, 1}, workspace);
+  }
+  encoder.run(sequences, workspace);
+  CHECK(test::allocations() == before);
 }
 
 TEST_CASE("a product keeps one packed layout for every number of rows") {
