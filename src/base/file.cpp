@@ -1,6 +1,8 @@
 #include "promptcache/base/file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,23 +26,41 @@ void flush_directory(const std::string& path) {
   ::close(directory);
 }
 
+/// Opens and empties a file that another process may be writing too: waits for it, and begins anew when the other has
+/// moved the file to its place meanwhile. Negative with errno on failure.
+int open_alone(const std::string& path) {
+  for (;;) {
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor < 0) return descriptor;
+    while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
+    }  // a file system without locks has no two writers
+    struct stat ours {}, there {};
+    const bool same = ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
+                      ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+    if (same && (!S_ISREG(ours.st_mode) || ::ftruncate(descriptor, 0) == 0)) return descriptor;
+    const int error_number = errno;
+    ::close(descriptor);
+    errno = error_number;
+    if (same) return -1;
+  }
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {
-  descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  descriptor_ = open_alone(partial_);
   if (descriptor_ < 0) throw system_error({path_}, errno, wanted_to_save);
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
+  ::unlink(partial_.c_str());  // before the lock ends
   ::close(descriptor_);
-  ::unlink(partial_.c_str());
 }
 
 void AtomicFile::fail(int error_number) {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
   ::unlink(partial_.c_str());
+  ::close(std::exchange(descriptor_, -1));
   throw system_error({path_}, error_number, wanted_to_save);
 }
 
@@ -57,9 +77,8 @@ void AtomicFile::write(std::string_view bytes) {
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail(errno);
-  const int closed = ::close(std::exchange(descriptor_, -1));
-  if (closed != 0) fail(errno);
   if (::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
+  ::close(std::exchange(descriptor_, -1));  // after the renaming, as it ends the lock
   flush_directory(path_);
 }
 

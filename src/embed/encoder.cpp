@@ -1,12 +1,17 @@
 #include "embed/encoder.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
+#include <exception>
+#include <type_traits>
 #include <utility>
 
 #include "embed/kernels.hpp"
 #include "embed/openmp_threads.hpp"
+#include "embed/weight_codes.hpp"
+#include "promptcache/base/error.hpp"
 #include "promptcache/model/encoder_weights.hpp"
 
 namespace promptcache::embed {
@@ -32,101 +37,179 @@ void scale(std::vector<float>& values, float factor) {
   for (float& value : values) value *= factor;
 }
 
+void round_to_bf16(const float* values, std::size_t count, std::uint16_t* rounded) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+    rounded[i] = static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);  // to the nearest, or even
+  }
+}
+
+/// While an encoder is made, its packed weights are its own to write.
+template <class T>
+T* writable(const T* place) {
+  return const_cast<T*>(place);
+}
+void write(const std::vector<float>& values, const float* place) {
+  std::copy(values.begin(), values.end(), writable(place));
+}
+
 }  // namespace
 
-Workspace::Workspace() : stream_(cpu_engine()) {}
+Workspace::Lane::Lane() : stream(cpu_engine()) {}
 
 struct Encoder::Linear {
   PackedWeights packed;
-  std::vector<std::int32_t> weight_sum;  // of int8, as are the scales and the bias
-  std::vector<float> scale, bias;
+  const std::int32_t* weight_sum = nullptr;  // of int8, as are the scales
+  const float* scale = nullptr;
 
-  Columns columns() const { return {weight_sum.data(), scale.data(), bias.data()}; }
-
-  static Linear make(const MatrixProduct& product, Arithmetic arithmetic, const std::vector<float>& weights,
-                     std::vector<float> bias, dnnl::stream& stream) {
-    if (arithmetic == Arithmetic::f32) return {product.pack(weights, bias, stream), {}, {}, {}};
-    const std::size_t outputs = bias.size();
-    const std::size_t inputs = weights.size() / outputs;
-    // A sum of two rounded weights is up to 1 above that of the weights.
-    const float most_pair = static_cast<float>(largest_int8_pair()) - 0.6F;
-    Linear linear{{}, std::vector<std::int32_t>(outputs), std::vector<float>(outputs), std::move(bias)};
-    std::vector<std::int8_t> codes(weights.size());
-    for (std::size_t output = 0; output < outputs; ++output) {
-      const float* row = &weights[output * inputs];
-      float largest = 0;
-      float largest_pair = 0;
-      for (std::size_t i = 0; i < inputs; ++i) {
-        largest = std::max(largest, std::abs(row[i]));
-        if (i % 2 == 1) largest_pair = std::max(largest_pair, std::abs(row[i - 1] + row[i]));
-      }
-      const float scale = std::max(largest / 127, largest_pair / most_pair);
-      const float factor = scale > 1e-30F ? 1 / scale : 0;
-      std::int32_t sum = 0;
-      for (std::size_t i = 0; i < inputs; ++i) {
-        const auto code = static_cast<std::int8_t>(std::lrintf(row[i] * factor));
-        codes[output * inputs + i] = code;
-        sum += code;
-      }
-      linear.weight_sum[output] = sum;
-      linear.scale[output] = scale;
-    }
-    linear.packed = product.pack(codes, stream);
-    return linear;
-  }
+  Columns columns() const { return {weight_sum, scale, packed.bias}; }
 };
 
 struct Encoder::Layer {
   Linear projection, attention_output, up, down;
-  std::vector<float> attention_scale, attention_shift, output_scale, output_shift;
-  LayerNorm attention_norm;  // points into the vectors above, whose storage a move keeps
-  LayerNorm output_norm;
+  LayerNorm attention_norm, output_norm;
 };
 
-Encoder::Encoder(const EncoderConfig& config, EncoderWeights weights, Arithmetic arithmetic, int threads)
+Encoder::Encoder(const EncoderConfig& config, Arithmetic arithmetic, int threads)
     : config_(config),
       arithmetic_(arithmetic),
       threads_(threads),
-      words_(std::move(weights.word_embeddings)),
-      positions_(std::move(weights.position_embeddings)),
-      norm_scale_(std::move(weights.embedding_norm_weight)),
-      norm_shift_(std::move(weights.embedding_norm_bias)),
       projection_(config.hidden_size, 3 * config.hidden_size, arithmetic),
       attention_output_(config.hidden_size, config.hidden_size, arithmetic),
       up_(config.hidden_size, config.intermediate_size, arithmetic,
-          arithmetic == Arithmetic::f32 ? &config_.activation : nullptr),
-      down_(config.intermediate_size, config.hidden_size, arithmetic) {
+          arithmetic == Arithmetic::int8 ? nullptr : &config_.activation),
+      down_(config.intermediate_size, config.hidden_size, arithmetic),
+      layers_(config.layers) {
+  norm_.epsilon = config.layer_norm_eps;
+  for (Layer& layer : layers_) layer.attention_norm.epsilon = layer.output_norm.epsilon = config.layer_norm_eps;
+}
+
+Encoder::Encoder(const EncoderConfig& config, EncoderWeights weights, Arithmetic arithmetic, int threads)
+    : Encoder(config, arithmetic, threads) {
+  const std::size_t size = lay_out(nullptr);
+  std::shared_ptr<std::byte[]> memory = hwy::AllocateAligned<std::byte>(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  std::fill_n(memory.get(), size, std::byte{0});  // the gaps too: same weights, same bytes
+  packed_ = {memory, {memory.get(), size}};
+  lay_out(memory.get());
+  fill(std::move(weights));
+}
+
+Encoder::Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic,
+                 int threads)
+    : Encoder(config, arithmetic, threads) {
+  const std::size_t size = lay_out(nullptr);
+  if (packed.values.size() != size) {
+    throw Error(ErrorCode::format, {"packed weights"}, std::to_string(packed.values.size()) + " bytes",
+                std::to_string(size));
+  }
+  words_ = std::move(words);
+  packed_ = std::move(packed);
+  lay_out(packed_.values.data());
+}
+
+Encoder::~Encoder() = default;
+
+/// Points everything into the packed weights that begin `at`, or at nothing. Returns their size.
+std::size_t Encoder::lay_out(const std::byte* at) {
+  std::size_t size = 0;
+  const auto place = [&](auto*& pointer, std::size_t bytes) {
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(at == nullptr ? nullptr : at + size);
+    size += (bytes + MatrixProduct::packed_alignment - 1) / MatrixProduct::packed_alignment *
+            MatrixProduct::packed_alignment;
+  };
   const std::size_t width = config_.hidden_size;
-  for (std::size_t i = 0; i < positions_.size(); ++i) positions_[i] += weights.token_type_embeddings[i % width];
+  const auto place_norm = [&](LayerNorm& norm) {
+    place(norm.scale, width * sizeof(float));
+    place(norm.shift, width * sizeof(float));
+  };
+  const auto place_linear = [&](const MatrixProduct& product, Linear& linear, std::size_t outputs) {
+    place(linear.packed.weights, product.packed_size());
+    place(linear.packed.bias, outputs * sizeof(float));
+    if (arithmetic_ != Arithmetic::int8) return;
+    place(linear.weight_sum, outputs * sizeof(std::int32_t));
+    place(linear.scale, outputs * sizeof(float));
+  };
+  place(positions_, config_.position_rows * width * sizeof(float));
+  place_norm(norm_);
+  for (Layer& layer : layers_) {
+    place_linear(projection_, layer.projection, 3 * width);
+    place_linear(attention_output_, layer.attention_output, width);
+    place_linear(up_, layer.up, config_.intermediate_size);
+    place_linear(down_, layer.down, width);
+    place_norm(layer.attention_norm);
+    place_norm(layer.output_norm);
+  }
+  return size;
+}
+
+void Encoder::fill(const MatrixProduct& product, const Linear& linear, std::span<const float> weights,
+                   std::span<const float> bias) {
+  std::copy(bias.begin(), bias.end(), writable(linear.packed.bias));
+  void* packed = const_cast<void*>(linear.packed.weights);
+  if (arithmetic_ != Arithmetic::int8) return product.pack(weights, packed);
+  std::vector<std::int8_t> codes(weights.size());
+  code_weights(weights, largest_int8_group(), codes,
+               {{writable(linear.scale), bias.size()}, {writable(linear.weight_sum), bias.size()}});
+  product.pack(codes, packed);
+}
+
+void Encoder::fill(EncoderWeights weights) {
+  auto words = std::make_shared<const std::vector<float>>(std::move(weights.word_embeddings));
+  words_ = {words, *words};
+  const std::size_t width = config_.hidden_size;
+  std::vector<float>& positions = weights.position_embeddings;
+  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] += weights.token_type_embeddings[i % width];
+  write(positions, positions_);
+  write(weights.embedding_norm_weight, norm_.scale);
+  write(weights.embedding_norm_bias, norm_.shift);
   const OpenMpThreads inside(threads_);
-  dnnl::stream stream(cpu_engine());
   // Folding the attention's 1/sqrt(head size) into the query projection makes it free.
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(config_.head_size()));
-  layers_.reserve(weights.layers.size());
-  for (EncoderLayerWeights& from : weights.layers) {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    EncoderLayerWeights& from = weights.layers[i];
+    const Layer& to = layers_[i];
     scale(from.query_weight, query_scale);
     scale(from.query_bias, query_scale);
-    Layer to;
-    const auto linear = [&](const MatrixProduct& product, const std::vector<float>& matrix, std::vector<float> bias) {
-      return Linear::make(product, arithmetic, matrix, std::move(bias), stream);
-    };
-    to.projection = linear(projection_, concatenated({&from.query_weight, &from.key_weight, &from.value_weight}),
-                           concatenated({&from.query_bias, &from.key_bias, &from.value_bias}));
-    to.attention_output = linear(attention_output_, from.attention_output_weight, from.attention_output_bias);
-    to.up = linear(up_, from.intermediate_weight, from.intermediate_bias);
-    to.down = linear(down_, from.output_weight, from.output_bias);
-    to.attention_scale = std::move(from.attention_norm_weight);
-    to.attention_shift = std::move(from.attention_norm_bias);
-    to.output_scale = std::move(from.output_norm_weight);
-    to.output_shift = std::move(from.output_norm_bias);
-    to.attention_norm = {to.attention_scale.data(), to.attention_shift.data(), config_.layer_norm_eps};
-    to.output_norm = {to.output_scale.data(), to.output_shift.data(), config_.layer_norm_eps};
-    layers_.push_back(std::move(to));
+    fill(projection_, to.projection, concatenated({&from.query_weight, &from.key_weight, &from.value_weight}),
+         concatenated({&from.query_bias, &from.key_bias, &from.value_bias}));
+    fill(attention_output_, to.attention_output, from.attention_output_weight, from.attention_output_bias);
+    fill(up_, to.up, from.intermediate_weight, from.intermediate_bias);
+    fill(down_, to.down, from.output_weight, from.output_bias);
+    write(from.attention_norm_weight, to.attention_norm.scale);
+    write(from.attention_norm_bias, to.attention_norm.shift);
+    write(from.output_norm_weight, to.output_norm.scale);
+    write(from.output_norm_bias, to.output_norm.shift);
     from = {};  // a large model twice in memory is a lot
   }
 }
 
-Encoder::~Encoder() = default;
+/// body(begin, rows, lane) for near-equal parts of the rows, none longer than `max_rows`, on the threads inside.
+template <class Body>
+void Encoder::for_each_part(std::size_t rows, Workspace& workspace, Body body) const {
+  const auto threads = static_cast<std::size_t>(threads_);
+  const std::size_t least = (rows + MatrixProduct::max_rows - 1) / MatrixProduct::max_rows;
+  const std::size_t parts = std::min(rows, (least + threads - 1) / threads * threads);
+  const auto run_part = [&](std::size_t part, std::size_t thread) {
+    const std::size_t begin = rows * part / parts;
+    body(begin, rows * (part + 1) / parts - begin, workspace.lanes_[thread]);
+  };
+  if (threads == 1) {
+    for (std::size_t part = 0; part < parts; ++part) run_part(part, 0);
+    return;
+  }
+  std::exception_ptr failure;  // must not leave the region
+#pragma omp parallel for schedule(static) num_threads(threads_)
+  for (std::size_t part = 0; part < parts; ++part) {
+    try {
+      run_part(part, static_cast<std::size_t>(omp_get_thread_num()));
+    } catch (...) {
+#pragma omp critical
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
 
 void Encoder::embed_tokens(std::span<const Sequence> sequences, Workspace& workspace) const {
   const std::size_t width = config_.hidden_size;
@@ -143,13 +226,12 @@ void Encoder::embed_tokens(std::span<const Sequence> sequences, Workspace& works
       } else {
         ++position;
       }
-      add_rows(&words_[static_cast<std::size_t>(id) * width], &positions_[position_row * width], row, width);
+      add_rows(&words_.values[static_cast<std::size_t>(id) * width], &positions_[position_row * width], row, width);
       row += width;
     }
     tokens += sequence.size();
   }
-  add_layer_norm(workspace.hidden_.data(), nullptr, tokens, width,
-                 {norm_scale_.data(), norm_shift_.data(), config_.layer_norm_eps});
+  add_layer_norm(workspace.hidden_.data(), nullptr, tokens, width, norm_);
 }
 
 void Encoder::attend_all(std::span<const Sequence> sequences, Workspace& workspace) const {
@@ -157,14 +239,13 @@ void Encoder::attend_all(std::span<const Sequence> sequences, Workspace& workspa
   const std::size_t head_size = config_.head_size();
   std::size_t longest = 0;
   for (const Sequence sequence : sequences) longest = std::max(longest, sequence.size());
-  const std::size_t scratch_size = attention_scratch(longest, head_size);
-  float* scratch = workspace.attention_.reserve(scratch_size * static_cast<std::size_t>(threads_));
+  for (Workspace::Lane& lane : workspace.lanes_) lane.attention.reserve(attention_scratch(longest, head_size));
   std::size_t begin = 0;
   for (const Sequence sequence : sequences) {
     const auto attend_head = [&](std::size_t head, std::size_t thread) {
       attend(workspace.projections_.data() + begin * 3 * width + head * head_size, sequence.size(), head_size,
              3 * width, width, workspace.context_.data() + begin * width + head * head_size, width,
-             scratch + thread * scratch_size);
+             workspace.lanes_[thread].attention.data());
     };
     if (threads_ == 1) {
       for (std::size_t head = 0; head < config_.heads; ++head) attend_head(head, 0);
@@ -182,22 +263,26 @@ void Encoder::run_layer(const Layer& layer, std::span<const Sequence> sequences,
                         Workspace& workspace) const {
   const std::size_t width = config_.hidden_size;
   float* hidden = workspace.hidden_.data();
-  float* projections = workspace.projections_.data();
-  const float* context = workspace.context_.data();
   float* update = workspace.update_.data();
-  float* inner = workspace.inner_.data();
+  Workspace::Lane& lane = workspace.lanes_.front();  // oneDNN has threads of its own
+  void* inner = lane.inner.data();
+  const auto given = [&](const float* rows, std::size_t count) -> const void* {
+    if (arithmetic_ == Arithmetic::f32) return rows;
+    round_to_bf16(rows, count * width, workspace.rounded_.data());
+    return workspace.rounded_.data();
+  };
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
-    projection_.run(hidden + begin * width, rows, layer.projection.packed, projections + begin * 3 * width,
-                    workspace.stream_, workspace.scratch_);
+    projection_.run(given(hidden + begin * width, rows), rows, layer.projection.packed,
+                    workspace.projections_.data() + begin * 3 * width, lane.stream, lane.scratch);
   });
   attend_all(sequences, workspace);
   for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
     float* chunk = hidden + begin * width;
-    attention_output_.run(context + begin * width, rows, layer.attention_output.packed, update, workspace.stream_,
-                          workspace.scratch_);
+    attention_output_.run(given(workspace.context_.data() + begin * width, rows), rows, layer.attention_output.packed,
+                          update, lane.stream, lane.scratch);
     add_layer_norm(chunk, update, rows, width, layer.attention_norm);
-    up_.run(chunk, rows, layer.up.packed, inner, workspace.stream_, workspace.scratch_);
-    down_.run(inner, rows, layer.down.packed, update, workspace.stream_, workspace.scratch_);
+    up_.run(given(chunk, rows), rows, layer.up.packed, inner, lane.stream, lane.scratch);
+    down_.run(inner, rows, layer.down.packed, update, lane.stream, lane.scratch);
     add_layer_norm(chunk, update, rows, width, layer.output_norm);
   });
 }
@@ -206,63 +291,72 @@ void Encoder::run_layer_int8(const Layer& layer, std::span<const Sequence> seque
                              Workspace& workspace) const {
   const std::size_t width = config_.hidden_size;
   const std::size_t inner_width = config_.intermediate_size;
-  std::int32_t* sums = workspace.sums_.data();
-  const auto multiply = [&](const MatrixProduct& product, const Linear& linear, const std::uint8_t* codes,
-                            const RowCode* row_codes, std::size_t rows, std::size_t out) {
-    product.run(codes, rows, linear.packed, sums, workspace.stream_, workspace.scratch_);
-    return Sums{sums, row_codes, rows, out};
+  const auto multiply = [](const MatrixProduct& product, const Linear& linear, const std::uint8_t* codes,
+                           const RowCode* row_codes, std::size_t rows, std::size_t out, Workspace::Lane& lane) {
+    product.run(codes, rows, linear.packed, lane.sums.data(), lane.stream, lane.scratch);
+    return Sums{lane.sums.data(), row_codes, rows, out};
   };
-  for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
-    const Sums found = multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
-                                workspace.hidden_codes_.rows.data() + begin, rows, 3 * width);
+  for_each_part(tokens, workspace, [&](std::size_t begin, std::size_t rows, Workspace::Lane& lane) {
+    const Sums found =
+        multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
+                 workspace.hidden_codes_.rows.data() + begin, rows, 3 * width, lane);
     dequantize(found, layer.projection.columns(), workspace.projections_.data() + begin * 3 * width);
   });
   attend_all(sequences, workspace);
-  for_each_chunk(tokens, [&](std::size_t begin, std::size_t rows) {
+  for_each_part(tokens, workspace, [&](std::size_t begin, std::size_t rows, Workspace::Lane& lane) {
     float* hidden = workspace.hidden_.data() + begin * width;
     std::uint8_t* hidden_codes = workspace.hidden_codes_.codes.data() + begin * width;
     RowCode* hidden_rows = workspace.hidden_codes_.rows.data() + begin;
-    std::uint8_t* context_codes = workspace.context_codes_.codes.data();
-    RowCode* context_rows = workspace.context_codes_.rows.data();
-    std::uint8_t* inner_codes = workspace.inner_codes_.codes.data();
-    RowCode* inner_rows = workspace.inner_codes_.rows.data();
+    std::uint8_t* context_codes = lane.context_codes.codes.data();
+    RowCode* context_rows = lane.context_codes.rows.data();
+    std::uint8_t* inner_codes = lane.inner_codes.codes.data();
+    RowCode* inner_rows = lane.inner_codes.rows.data();
     quantize_rows(workspace.context_.data() + begin * width, rows, width, context_codes, context_rows);
-    Sums found = multiply(attention_output_, layer.attention_output, context_codes, context_rows, rows, width);
+    Sums found = multiply(attention_output_, layer.attention_output, context_codes, context_rows, rows, width, lane);
     add_layer_norm_quantize(found, layer.attention_output.columns(), layer.attention_norm, hidden, hidden_codes,
                             hidden_rows);
-    found = multiply(up_, layer.up, hidden_codes, hidden_rows, rows, inner_width);
-    activate_quantize(found, layer.up.columns(), config_.activation, workspace.inner_.data(), inner_codes, inner_rows);
-    found = multiply(down_, layer.down, inner_codes, inner_rows, rows, width);
+    found = multiply(up_, layer.up, hidden_codes, hidden_rows, rows, inner_width, lane);
+    activate_quantize(found, layer.up.columns(), config_.activation, lane.inner.data(), inner_codes, inner_rows);
+    found = multiply(down_, layer.down, inner_codes, inner_rows, rows, width, lane);
     add_layer_norm_quantize(found, layer.down.columns(), layer.output_norm, hidden, hidden_codes, hidden_rows);
   });
+}
+
+void Encoder::reserve(std::size_t tokens, Workspace& workspace) const {
+  const std::size_t width = config_.hidden_size;
+  const std::size_t chunk = std::min(tokens, MatrixProduct::max_rows);
+  while (workspace.lanes_.size() < static_cast<std::size_t>(threads_)) workspace.lanes_.emplace_back();
+  workspace.hidden_.reserve(tokens * width);
+  workspace.projections_.reserve(tokens * 3 * width);
+  workspace.context_.reserve(tokens * width);
+  if (arithmetic_ != Arithmetic::int8) {
+    workspace.update_.reserve(chunk * width);
+    workspace.lanes_.front().inner.reserve(chunk * config_.intermediate_size);  // of bf16 half of it
+    if (arithmetic_ == Arithmetic::bf16) workspace.rounded_.reserve(chunk * width);
+    return;
+  }
+  workspace.hidden_codes_.reserve(tokens, width);
+  for (Workspace::Lane& lane : workspace.lanes_) {
+    lane.inner.reserve(config_.intermediate_size);
+    lane.context_codes.reserve(chunk, width);
+    lane.inner_codes.reserve(chunk, config_.intermediate_size);
+    lane.sums.reserve(chunk * std::max(3 * width, config_.intermediate_size));
+  }
 }
 
 void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace) const {
   std::size_t tokens = 0;
   for (const Sequence sequence : sequences) tokens += sequence.size();
   if (tokens == 0) return;
-  const std::size_t width = config_.hidden_size;
-  const std::size_t chunk = std::min(tokens, MatrixProduct::max_rows);
-  workspace.hidden_.reserve(tokens * width);
-  workspace.projections_.reserve(tokens * 3 * width);
-  workspace.context_.reserve(tokens * width);
-  const bool int8 = arithmetic_ == Arithmetic::int8;
-  workspace.inner_.reserve((int8 ? 1 : chunk) * config_.intermediate_size);
-  if (int8) {
-    workspace.hidden_codes_.reserve(tokens, width);
-    workspace.context_codes_.reserve(chunk, width);
-    workspace.inner_codes_.reserve(chunk, config_.intermediate_size);
-    workspace.sums_.reserve(chunk * std::max(3 * width, config_.intermediate_size));
-  } else {
-    workspace.update_.reserve(chunk * width);
-  }
-  const OpenMpThreads inside(threads_);  // oneDNN takes its number of threads from OpenMP, when making kernels too
+  reserve(tokens, workspace);
   embed_tokens(sequences, workspace);
-  if (!int8) {
+  if (arithmetic_ != Arithmetic::int8) {
+    const OpenMpThreads inside(threads_);  // oneDNN takes its number of threads from OpenMP, when making kernels too
     for (const Layer& layer : layers_) run_layer(layer, sequences, tokens, workspace);
     return;
   }
-  quantize_rows(workspace.hidden_.data(), tokens, width, workspace.hidden_codes_.codes.data(),
+  const OpenMpThreads inside(1);  // each part of the tokens has a thread of its own
+  quantize_rows(workspace.hidden_.data(), tokens, config_.hidden_size, workspace.hidden_codes_.codes.data(),
                 workspace.hidden_codes_.rows.data());
   for (const Layer& layer : layers_) run_layer_int8(layer, sequences, tokens, workspace);
 }

@@ -46,35 +46,50 @@ struct CodedRows {
   Buffer<RowCode> rows;
 
   void reserve(std::size_t count, std::size_t width) {
-    codes.reserve(count * width);
+    codes.reserve(count * width + MatrixProduct::readable_beyond);
     rows.reserve(count);
   }
 };
 
-/// What one running call needs of its own: activations and a oneDNN stream. One thread at a time.
+/// What one running call needs of its own: activations and, for each of its threads, oneDNN's stream. One call at a time.
 class Workspace {
  public:
-  Workspace();
-
   /// Hidden states of the last `Encoder::run`, [tokens, hidden_size].
   const float* hidden() const noexcept { return hidden_.data(); }
 
  private:
   friend class Encoder;
 
-  dnnl::stream stream_;
-  dnnl::memory scratch_;
-  Buffer<float> hidden_, projections_, context_, update_, inner_, attention_;
-  CodedRows hidden_codes_, context_codes_, inner_codes_;  // of int8 only, as are the sums
-  Buffer<std::int32_t> sums_;
+  /// One thread's. Of int8 are the sums and the codes.
+  struct Lane {
+    Lane();
+
+    dnnl::stream stream;
+    dnnl::memory scratch;
+    Buffer<float> inner, attention;
+    Buffer<std::int32_t> sums;
+    CodedRows context_codes, inner_codes;
+  };
+
+  std::vector<Lane> lanes_;
+  Buffer<float> hidden_, projections_, context_, update_;
+  Buffer<std::uint16_t> rounded_;  // of bf16
+  CodedRows hidden_codes_;         // of int8
+};
+
+/// Memory that somebody owns.
+template <class T>
+struct Shared {
+  std::shared_ptr<const void> owner;
+  std::span<const T> values;
 };
 
 /// Token ids of one text.
 using Sequence = std::span<const std::int32_t>;
 
-/// A BERT or XLM-RoBERTa encoder, its products in f32 or in int8: weights with a scale for each output, activations
-/// with one for each token, all else in f32. Texts stand one behind the other without padding, and each attends to
-/// itself only. Immutable; safe from many threads, each with its own workspace.
+/// A BERT or XLM-RoBERTa encoder, its products in f32, in bf16, or in int8: weights with a scale for each output,
+/// activations with one for each token, all else in f32. Texts stand one behind the other without padding, and each
+/// attends to itself only. Immutable; safe from many threads, each with its own workspace.
 class Encoder {
  public:
   /// Most tokens worth running together: more gain nothing, and these stay in the second-level cache.
@@ -82,9 +97,16 @@ class Encoder {
 
   /// `threads` is what a call uses inside, the calling thread included.
   Encoder(const EncoderConfig& config, EncoderWeights weights, Arithmetic arithmetic, int threads);
+
+  /// From what `packed()` of an encoder of the same weights, configuration, arithmetic and kernels gave, on a boundary
+  /// of 64 bytes, and the table of words. Throws `Error(format)` when `packed` has another size.
+  Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic, int threads);
   ~Encoder();
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
+
+  /// All weights but the table of words, as they run.
+  std::span<const std::byte> packed() const noexcept { return packed_.values; }
 
   /// Runs the sequences, each of 1 to `max_positions()` ids below `vocabulary_size`, and leaves the last hidden states
   /// in the workspace.
@@ -97,6 +119,14 @@ class Encoder {
   struct Linear;
   struct Layer;
 
+  Encoder(const EncoderConfig& config, Arithmetic arithmetic, int threads);
+  std::size_t lay_out(const std::byte* at);
+  void fill(EncoderWeights weights);
+  void fill(const MatrixProduct& product, const Linear& linear, std::span<const float> weights,
+            std::span<const float> bias);
+  template <class Body>
+  void for_each_part(std::size_t rows, Workspace& workspace, Body body) const;
+  void reserve(std::size_t tokens, Workspace& workspace) const;
   void embed_tokens(std::span<const Sequence> sequences, Workspace& workspace) const;
   void attend_all(std::span<const Sequence> sequences, Workspace& workspace) const;
   void run_layer(const Layer& layer, std::span<const Sequence> sequences, std::size_t tokens,
@@ -107,14 +137,14 @@ class Encoder {
   EncoderConfig config_;
   Arithmetic arithmetic_;
   int threads_;
-  std::vector<float> words_;      // [vocabulary_size, hidden]
-  std::vector<float> positions_;  // [position_rows, hidden], the row of token type 0 added
-  std::vector<float> norm_scale_;
-  std::vector<float> norm_shift_;
   MatrixProduct projection_;  // hidden -> queries, keys and values side by side
   MatrixProduct attention_output_;
   MatrixProduct up_;
   MatrixProduct down_;
+  Shared<float> words_;        // [vocabulary_size, hidden]
+  Shared<std::byte> packed_;   // what the following point into
+  const float* positions_ = nullptr;  // [position_rows, hidden], the row of token type 0 added
+  LayerNorm norm_;
   std::vector<Layer> layers_;
 };
 

@@ -262,25 +262,27 @@ void normalize(float* vector, std::size_t width) {
       [&](std::size_t i) HWY_ATTR { vector[i] *= inverse; });
 }
 
-// erf by Abramowitz and Stegun 7.1.26, off by 1.5e-7 at most, for z >= 0.
+// erf as x P(x^2) / Q(x^2), our own least-squares fit with weights moved towards the largest error: off by 2.4e-6 at most,
+// without an exponential. From 3.3 on it is 1 as far as that tells.
 HWY_INLINE V erf_of(V z) {
   const Vectors d;
-  const V t = hn::Div(hn::Set(d, 1.0F), hn::MulAdd(z, hn::Set(d, 0.3275911F), hn::Set(d, 1.0F)));
-  V p = hn::Set(d, 1.061405429F);
-  p = hn::MulAdd(p, t, hn::Set(d, -1.453152027F));
-  p = hn::MulAdd(p, t, hn::Set(d, 1.421413741F));
-  p = hn::MulAdd(p, t, hn::Set(d, -0.284496736F));
-  p = hn::MulAdd(p, t, hn::Set(d, 0.254829592F));
-  return hn::NegMulAdd(hn::Mul(p, t), hn::Exp(d, hn::Neg(hn::Mul(z, z))), hn::Set(d, 1.0F));
+  const V x = hn::Clamp(z, hn::Set(d, -3.3F), hn::Set(d, 3.3F));
+  const V square = hn::Mul(x, x);
+  V p = hn::MulAdd(square, hn::Set(d, 7.435351e-4F), hn::Set(d, 4.3125756e-2F));
+  p = hn::MulAdd(p, square, hn::Set(d, 0.15505077F));
+  p = hn::MulAdd(p, square, hn::Set(d, 1.1283704F));
+  V q = hn::MulAdd(square, hn::Set(d, 9.2471037e-3F), hn::Set(d, 9.505982e-2F));
+  q = hn::MulAdd(q, square, hn::Set(d, 0.47073385F));
+  q = hn::MulAdd(q, square, hn::Set(d, 1.0F));
+  return hn::Div(hn::Mul(x, p), q);
 }
 
 struct Gelu {
   static constexpr float half_root = 0.70710678F;
   V operator()(V x) const {
     const Vectors d;
-    const V erf = hn::CopySign(erf_of(hn::Mul(hn::Abs(x), hn::Set(d, half_root))), x);
     const V half = hn::Mul(x, hn::Set(d, 0.5F));
-    return hn::MulAdd(half, erf, half);
+    return hn::MulAdd(half, erf_of(hn::Mul(x, hn::Set(d, half_root))), half);
   }
   float operator()(float x) const { return 0.5F * x * (1 + std::erf(x * half_root)); }
 };

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "embed/byte_product.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/isa.hpp"
 
@@ -46,18 +47,23 @@ dnnl::primitive_attr attributes(const Activation* activation) {
   return attributes;
 }
 
-dnnl::memory::desc vector_desc(Dim size) { return {{size}, Type::f32, Tag::a}; }
-
 /// One shape of a product; `packed` is null while the layout of the weights is oneDNN's to choose.
 struct Shape {
   Dim rows, in, out;
   Arithmetic arithmetic;
+  bool activated;
   const dnnl::memory::desc* packed;
 
-  bool has_bias() const { return arithmetic == Arithmetic::f32; }
-  Type source() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::u8; }
-  Type weights() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::s8; }
-  Type target() const { return arithmetic == Arithmetic::f32 ? Type::f32 : Type::s32; }
+  bool has_bias() const { return arithmetic != Arithmetic::int8; }
+  Type source() const {
+    if (arithmetic == Arithmetic::int8) return Type::u8;
+    return arithmetic == Arithmetic::bf16 ? Type::bf16 : Type::f32;
+  }
+  Type weights() const { return arithmetic == Arithmetic::int8 ? Type::s8 : source(); }
+  Type target() const {
+    if (arithmetic == Arithmetic::int8) return Type::s32;
+    return arithmetic == Arithmetic::bf16 && activated ? Type::bf16 : Type::f32;
+  }
 };
 
 dnnl::matmul::primitive_desc describe_matmul(const Shape& shape, const dnnl::primitive_attr& attributes) {
@@ -79,7 +85,8 @@ dnnl::convolution_forward::primitive_desc describe_convolution(const Shape& shap
   const dnnl::memory::desc source({1, shape.in, shape.rows}, shape.source(), Tag::nwc);
   const dnnl::memory::desc weights =
       shape.packed != nullptr ? *shape.packed : dnnl::memory::desc({shape.out, shape.in, 1}, shape.weights(), Tag::any);
-  const dnnl::memory::desc bias = shape.has_bias() ? vector_desc(shape.out) : dnnl::memory::desc();
+  const dnnl::memory::desc bias = 
+      shape.has_bias() ? dnnl::memory::desc({shape.out}, Type::f32, Tag::a) : dnnl::memory::desc();
   const dnnl::memory::desc target({1, shape.out, shape.rows}, shape.target(), Tag::nwc);
   const auto inference = dnnl::prop_kind::forward_inference;
   const auto direct = dnnl::algorithm::convolution_direct;
@@ -105,22 +112,28 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
-int largest_int8_pair() {
+bool has_arithmetic(Arithmetic arithmetic) {
+  if (arithmetic != Arithmetic::bf16) return true;
   cpu_engine();  // limits oneDNN to the active instruction set
 #if defined(__x86_64__) || defined(__i386__)
   const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-  for (const dnnl::cpu_isa inexact :
-       {dnnl::cpu_isa::sse41, dnnl::cpu_isa::avx, dnnl::cpu_isa::avx2, dnnl::cpu_isa::avx512_core}) {
-    if (isa == inexact) return 128;
-  }
-  return 254;
-#else
-  return 254;
+  for (const dnnl::cpu_isa with : {
+         dnnl::cpu_isa::avx512_core_bf16,
+         dnnl::cpu_isa::avx512_core_amx,
+#if DNNL_VERSION_MAJOR >= 3
+         dnnl::cpu_isa::avx512_core_fp16,
+         dnnl::cpu_isa::avx512_core_amx_fp16,
 #endif
+       }) {
+    if (isa == with) return true;
+  }
+#endif
+  return false;
 }
 
 struct MatrixProduct::Recipe {
   Arithmetic arithmetic = Arithmetic::f32;
+  bool activated = false;
   bool convolution = false;
   dnnl::primitive_attr attributes;
   dnnl::memory::desc packed;  // one layout for every number of rows
@@ -130,21 +143,25 @@ struct MatrixProduct::Plan {
   dnnl::primitive primitive;
   dnnl::memory::desc source;
   dnnl::memory::desc target;
+  dnnl::memory::desc bias;
   dnnl::memory::desc scratch;
   std::string kernel;
 
   template <class Description>
   static Plan of(const Description& description, const dnnl::primitive& primitive) {
-    return {primitive, description.src_desc(), description.dst_desc(), description.scratchpad_desc(),
-            description.impl_info_str()};
+    return {primitive, description.src_desc(), description.dst_desc(), description.query_md(dnnl::query::exec_arg_md, DNNL_ARG_BIAS),
+            description.scratchpad_desc(), description.impl_info_str()};
   }
 };
 
 MatrixProduct::MatrixProduct(std::size_t in, std::size_t out, Arithmetic arithmetic, const Activation* activation)
-    : in_(in), out_(out), recipe_(std::make_unique<Recipe>()) {
+    : in_(in), out_(out) {
+  if (arithmetic == Arithmetic::int8 && byte_product_wanted()) return;
+  recipe_ = std::make_unique<Recipe>();
   recipe_->arithmetic = arithmetic;
+  recipe_->activated = activation != nullptr;
   recipe_->attributes = attributes(activation);
-  const Shape shape{32, Dim(in), Dim(out), arithmetic, nullptr};
+  const Shape shape{32, Dim(in), Dim(out), arithmetic, recipe_->activated, nullptr};
   const auto matmul = describe_matmul(shape, recipe_->attributes);
   recipe_->packed = matmul.weights_desc();
   if (contains(matmul.impl_info_str(), "brg")) return;
@@ -171,7 +188,8 @@ const MatrixProduct::Plan& MatrixProduct::plan(std::size_t rows) const {
   found = plans_[rows].load(std::memory_order_acquire);
   if (found != nullptr) return *found;
   std::unique_ptr<Plan> made;
-  const Shape shape{Dim(rows), Dim(in_), Dim(out_), recipe_->arithmetic, &recipe_->packed};
+  const Shape shape{Dim(rows), Dim(in_), Dim(out_), recipe_->arithmetic, recipe_->activated,
+                    &recipe_->packed};
   if (recipe_->convolution) {
     const auto description = describe_convolution(shape, recipe_->attributes);
     made = std::make_unique<Plan>(Plan::of(description, dnnl::convolution_forward(description)));
@@ -183,61 +201,63 @@ const MatrixProduct::Plan& MatrixProduct::plan(std::size_t rows) const {
   return *made.release();
 }
 
-std::string MatrixProduct::kernel(std::size_t rows) const { return plan(rows).kernel; }
+std::string MatrixProduct::kernel(std::size_t rows) const { return recipe_ ? plan(rows).kernel : "bytes:avx2"; }
 
-dnnl::memory MatrixProduct::pack_matrix(const void* weights, dnnl::stream& stream) const {
-  const Type type = recipe_->arithmetic == Arithmetic::f32 ? Type::f32 : Type::s8;
+std::size_t MatrixProduct::packed_size() const {
+  return recipe_ ? recipe_->packed.get_size() : byte_product_size(in_, out_);
+}
+
+void MatrixProduct::pack_matrix(const void* weights, Type type, void* packed) const {
   // The same bytes, seen as a convolution's [out, in, 1] or as a transposed [in, out].
   const dnnl::memory::desc plain = recipe_->convolution ? dnnl::memory::desc({Dim(out_), Dim(in_), 1}, type, Tag::abc)
                                                         : dnnl::memory::desc({Dim(in_), Dim(out_)}, type, Tag::ba);
   dnnl::memory from(plain, cpu_engine(), const_cast<void*>(weights));
-  dnnl::memory packed(recipe_->packed, cpu_engine());
-  dnnl::reorder(from, packed).execute(stream, from, packed);
+  dnnl::memory to(recipe_->packed, cpu_engine(), packed);
+  dnnl::stream stream(cpu_engine());
+  dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
-  return packed;
 }
 
-PackedWeights MatrixProduct::pack(std::span<const float> weights, std::span<const float> bias,
-                                  dnnl::stream& stream) const {
-  assert(weights.size() == in_ * out_ && bias.size() == out_);
-  const auto row =
-      recipe_->convolution ? vector_desc(Dim(out_)) : dnnl::memory::desc({1, Dim(out_)}, Type::f32, Tag::ab);
-  PackedWeights packed{pack_matrix(weights.data(), stream), dnnl::memory(row, cpu_engine())};
-  std::copy(bias.begin(), bias.end(), static_cast<float*>(packed.bias.get_data_handle()));
-  return packed;
-}
-
-PackedWeights MatrixProduct::pack(std::span<const std::int8_t> weights, dnnl::stream& stream) const {
+void MatrixProduct::pack(std::span<const float> weights, void* packed) const {
   assert(weights.size() == in_ * out_);
-  return {pack_matrix(weights.data(), stream), {}};
+  pack_matrix(weights.data(), Type::f32, packed);
 }
 
-void MatrixProduct::run(const float* x, std::size_t rows, const PackedWeights& weights, float* y, dnnl::stream& stream,
+void MatrixProduct::pack(std::span<const std::int8_t> weights, void* packed) const {
+  assert(weights.size() == in_ * out_);
+  if (recipe_) {
+    pack_matrix(weights.data(), Type::s8, packed);
+  } else {
+    pack_byte_product(weights.data(), in_, out_, static_cast<std::int8_t*>(packed));
+  }
+}
+
+void MatrixProduct::run(const void* x, std::size_t rows, const PackedWeights& weights, void* y, dnnl::stream& stream,
                         dnnl::memory& scratch) const {
-  execute(x, rows, weights, y, stream, scratch);
-}
-
-void MatrixProduct::run(const std::uint8_t* x, std::size_t rows, const PackedWeights& weights, std::int32_t* y,
-                        dnnl::stream& stream, dnnl::memory& scratch) const {
-  execute(x, rows, weights, y, stream, scratch);
-}
-
-void MatrixProduct::execute(const void* x, std::size_t rows, const PackedWeights& weights, void* y,
-                            dnnl::stream& stream, dnnl::memory& scratch) const {
+  if (!recipe_) {
+    run_byte_product(static_cast<const std::uint8_t*>(x), rows, in_, out_,
+                     static_cast<const std::int8_t*>(weights.weights), static_cast<std::int32_t*>(y));
+    return;
+  }
   const Plan& plan = this->plan(rows);
-  dnnl::memory source(plan.source, cpu_engine(), const_cast<void*>(x));
-  dnnl::memory target(plan.target, cpu_engine(), y);
+  const auto memory = [](const dnnl::memory::desc& desc, const void* data) {
+    return dnnl::memory(desc, cpu_engine(), const_cast<void*>(data));
+  };
+  const dnnl::memory source = memory(plan.source, x);
+  const dnnl::memory packed = memory(recipe_->packed, weights.weights);
+  const dnnl::memory target = memory(plan.target, y);
+  const dnnl::memory bias = weights.bias == nullptr ? dnnl::memory() : memory(plan.bias, weights.bias);
   const std::size_t wanted = plan.scratch.get_size();
   if (wanted > 0 && (!scratch || scratch.get_desc().get_size() < wanted))
     scratch = dnnl::memory(plan.scratch, cpu_engine());
   // An array instead of the C++ wrapper's hash map: this runs 24 times for a prompt of a few tokens.
   std::array<dnnl_exec_arg_t, 5> arguments{
-      {{DNNL_ARG_SRC, source.get()}, {DNNL_ARG_WEIGHTS, weights.weights.get()}, {DNNL_ARG_DST, target.get()}}};
+      {{DNNL_ARG_SRC, source.get()}, {DNNL_ARG_WEIGHTS, packed.get()}, {DNNL_ARG_DST, target.get()}}};
   int count = 3;
-  const auto give = [&](int which, dnnl_memory_t memory) {
-    arguments[static_cast<std::size_t>(count++)] = {which, memory};
+  const auto give = [&](int which, dnnl_memory_t given) {
+    arguments[static_cast<std::size_t>(count++)] = {which, given};
   };
-  if (weights.bias) give(DNNL_ARG_BIAS, weights.bias.get());
+  if (bias) give(DNNL_ARG_BIAS, bias.get());
   if (wanted > 0) give(DNNL_ARG_SCRATCHPAD, scratch.get());
   dnnl::error::wrap_c_api(dnnl_primitive_execute(plan.primitive.get(), stream.get(), count, arguments.data()),
                           "could not run a matrix product");

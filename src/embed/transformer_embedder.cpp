@@ -7,9 +7,11 @@
 
 #include "embed/encoder.hpp"
 #include "embed/kernels.hpp"
+#include "embed/packed_file.hpp"
 #include "embed/weights_notes.hpp"
 #include "embed/workspace_pool.hpp"
 #include "promptcache/base/error.hpp"
+#include "promptcache/base/isa.hpp"
 #include "promptcache/model/encoder_weights.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "promptcache/text/tokenizer.hpp"
@@ -66,16 +68,17 @@ const char* to_string(Precision precision) noexcept {
   switch (precision) {
     case Precision::automatic: return "automatic";
     case Precision::f32: return "f32";
+    case Precision::bf16: return "bf16";
     case Precision::int8: return "int8";
   }
   return "unknown";
 }
 
 Precision precision_from(std::string_view name, const std::string& place) {
-  for (const Precision each : {Precision::automatic, Precision::f32, Precision::int8}) {
+  for (const Precision each : {Precision::automatic, Precision::f32, Precision::bf16, Precision::int8}) {
     if (name == to_string(each)) return each;
   }
-  throw Error(ErrorCode::usage, {place}, "precision '" + std::string(name) + "'", "automatic, f32 or int8");
+  throw Error(ErrorCode::usage, {place}, "precision '" + std::string(name) + "'", "automatic, f32, bf16 or int8");
 }
 
 struct TransformerEmbedder::Impl {
@@ -108,22 +111,71 @@ struct TransformerEmbedder::Impl {
     notes.save();
   }
 
-  std::unique_ptr<const embed::Encoder> make_encoder(int threads) {
-    const auto make = [&](EncoderWeights weights, embed::Arithmetic arithmetic) {
-      return std::make_unique<const embed::Encoder>(directory.encoder(), std::move(weights), arithmetic, threads);
-    };
-    EncoderWeights weights = load_encoder_weights(directory);
-    if (precision == Precision::automatic && notes.int8_cosine()) {
-      precision = *notes.int8_cosine() >= least_cosine ? Precision::int8 : Precision::f32;
+  static embed::Arithmetic arithmetic_of(Precision of) {
+    if (of == Precision::bf16) return embed::Arithmetic::bf16;
+    return of == Precision::int8 ? embed::Arithmetic::int8 : embed::Arithmetic::f32;
+  }
+
+  using EncoderPointer = std::unique_ptr<const embed::Encoder>;
+
+  EncoderPointer make_encoder(int threads) {
+    if (!embed::has_arithmetic(arithmetic_of(precision))) {
+      throw Error(ErrorCode::unsupported, {"EmbedderOptions.precision"},
+                  "bf16 on a processor without its instructions, or kept from them by PROMPTCACHE_ISA",
+                  "automatic, f32 or int8");
     }
-    if (precision == Precision::f32) return make(std::move(weights), embed::Arithmetic::f32);
-    if (precision == Precision::int8) return make(std::move(weights), embed::Arithmetic::int8);
-    auto int8 = make(weights, embed::Arithmetic::int8);
-    auto f32 = make(std::move(weights), embed::Arithmetic::f32);
-    notes.set_int8_cosine(lowest_cosine(*int8, *f32));
-    const bool agree = *notes.int8_cosine() >= least_cosine;
-    precision = agree ? Precision::int8 : Precision::f32;
-    return agree ? std::move(int8) : std::move(f32);
+    return precision == Precision::automatic ? choose_encoder(threads) : open_encoder(precision, threads);
+  }
+
+  /// The fastest that agrees with f32.
+  EncoderPointer choose_encoder(int threads) {
+    EncoderPointer f32;
+    for (const Precision candidate : {Precision::int8, Precision::bf16}) {
+      if (!embed::has_arithmetic(arithmetic_of(candidate))) continue;
+      std::optional<double> cosine = notes.cosine(to_string(candidate));
+      EncoderPointer opened;
+      if (!cosine) {
+        if (!f32) f32 = open_encoder(Precision::f32, threads);
+        opened = open_encoder(candidate, threads);
+        cosine = lowest_cosine(*opened, *f32);
+        notes.set_cosine(to_string(candidate), *cosine);
+      }
+      if (!(*cosine >= least_cosine)) continue;
+      precision = candidate;
+      return opened ? std::move(opened) : open_encoder(candidate, threads);
+    }
+    precision = Precision::f32;
+    return f32 ? std::move(f32) : open_encoder(Precision::f32, threads);
+  }
+
+  /// Maps the weights as they were packed by an earlier opening, or packs them.
+  EncoderPointer open_encoder(Precision of, int threads) const {
+    const EncoderConfig& config = directory.encoder();
+    const embed::Arithmetic arithmetic = arithmetic_of(of);
+    const bool kept = of == Precision::int8;
+    const std::string path = directory.file("promptcache-int8-" + std::string(active_isa()) + ".bin");
+    if (kept) {
+      const auto words = map_word_embeddings(directory);
+      auto packed = words ? embed::map_packed_weights(path, packed_key()) : std::nullopt;
+      if (packed) {
+        return std::make_unique<const embed::Encoder>(config, embed::Shared<float>{words->file, words->values},
+                                                      std::move(*packed), arithmetic, threads);
+      }
+    }
+    auto packed_now = std::make_unique<const embed::Encoder>(config, load_encoder_weights(directory), arithmetic, threads);
+    if (kept && notes.settled()) embed::save_packed_weights(path, packed_key(), packed_now->packed());
+    return packed_now;
+  }
+
+  Digest packed_key() const {
+    const EncoderConfig& config = directory.encoder();
+    Sha256 hash;
+    hash.field("packed", "int8").field("kernels", embed::kernel_versions()).field("weights", notes.digest().hex());
+    for (const std::size_t size : {config.hidden_size, config.layers, config.heads, config.intermediate_size,
+                                   config.vocabulary_size, config.position_rows, config.type_vocabulary_size}) {
+      hash.field("size", std::to_string(size));
+    }
+    return hash.finish();
   }
 
   double lowest_cosine(const embed::Encoder& a, const embed::Encoder& b) const {

@@ -1,6 +1,5 @@
 #include "embed/weights_notes.hpp"
 
-#include <oneapi/dnnl/dnnl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -8,7 +7,9 @@
 #include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <oneapi/dnnl/dnnl.hpp>
 
+#include "embed/matrix_product.hpp"  // cpu_engine
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/base/isa.hpp"
@@ -19,21 +20,22 @@ namespace {
 
 constexpr std::uint64_t nanoseconds = 1'000'000'000;
 
-/// Other kernels may round otherwise.
-std::string kernels() {
+}  // namespace
+
+std::string kernel_versions() {
+  cpu_engine();  // limits oneDNN to the active instruction set
   const dnnl_version_t* version = dnnl_version();
   return "promptcache " PROMPTCACHE_VERSION ", " + std::string(active_isa()) + ", oneDNN " +
-         std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch);
+         std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) +
+         ", its set " + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
-
-}  // namespace
 
 WeightsNotes::WeightsNotes(const std::string& weights_path)
     : path_((std::filesystem::path(weights_path).parent_path() / "promptcache-notes.json").string()),
       weights_path_(weights_path),
       stamp_(stamp_of(weights_path)) {
   if (read()) return;
-  int8_cosines_.clear();
+  cosines_.clear();
   digest_ = sha256_file(weights_path);
   changed_ = stamp_of(weights_path) == stamp_;
 }
@@ -56,34 +58,38 @@ bool WeightsNotes::read() {
     const std::optional<Digest> digest = Digest::from_hex(notes.at("sha256").get<std::string>());
     if (!(stamp == stamp_) || !digest) return false;
     digest_ = *digest;
-    notes.at("int8_cosine").get_to(int8_cosines_);
+    notes.at("lowest_cosines").get_to(cosines_);
     return true;
   } catch (const std::exception&) {
     return false;
   }
 }
 
-std::optional<double> WeightsNotes::int8_cosine() const {
-  const auto found = int8_cosines_.find(kernels());
-  return found == int8_cosines_.end() ? std::nullopt : std::optional(found->second);
+std::optional<double> WeightsNotes::cosine(const std::string& precision) const {
+  const auto found = cosines_.find(precision + ", " + kernel_versions());
+  return found == cosines_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void WeightsNotes::set_int8_cosine(double cosine) {
-  int8_cosines_[kernels()] = cosine;
+void WeightsNotes::set_cosine(const std::string& precision, double cosine) {
+  cosines_[precision + ", " + kernel_versions()] = cosine;
   changed_ = true;
+}
+
+bool WeightsNotes::settled() const {
+  const auto now =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
+  const bool young = static_cast<std::uint64_t>(now.count()) < stamp_.modified_ns + 2 * nanoseconds;
+  return !young && stamp_of(weights_path_) == stamp_;
 }
 
 void WeightsNotes::save() noexcept {
   try {
-    const auto now =
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
-    const bool young = static_cast<std::uint64_t>(now.count()) < stamp_.modified_ns + 2 * nanoseconds;
-    if (!changed_ || young || !(stamp_of(weights_path_) == stamp_)) return;
+    if (!changed_ || !settled()) return;
     const nlohmann::json notes = {{"size", stamp_.size},
                                   {"modified_ns", stamp_.modified_ns},
                                   {"inode", stamp_.inode},
                                   {"sha256", digest_.hex()},
-                                  {"int8_cosine", int8_cosines_}};
+                                  {"lowest_cosines", cosines_}};
     write_file_atomically(path_, notes.dump(2) + "\n");
     changed_ = false;
   } catch (const std::exception&) {  // read-only, or full

@@ -9,8 +9,11 @@
 
 namespace promptcache::embed {
 
+/// What the bits of a product, and the layout of packed weights, depend on beside the weights.
+std::string kernel_versions();
+
 /// What opening a model has found out about its file of weights and need not find out again: the digest, and how near
-/// int8 comes to f32. Kept in `promptcache-notes.json` beside the file and believed as long as the file has the same
+/// other precisions come to f32. Kept in `promptcache-notes.json` beside the file and believed as long as the file has the same
 /// size, time of change and inode. A directory that cannot be written, or a damaged or foreign note, costs the time
 /// again and nothing else; of two processes that write at once one wins.
 class WeightsNotes {
@@ -20,11 +23,15 @@ class WeightsNotes {
 
   const Digest& digest() const noexcept { return digest_; }
 
-  /// Lowest cosine of the self-check on this machine's kernels.
-  std::optional<double> int8_cosine() const;
-  void set_int8_cosine(double cosine);
+  /// Lowest cosine of the self-check of a precision on this machine's kernels.
+  std::optional<double> cosine(const std::string& precision) const;
+  void set_cosine(const std::string& precision, double cosine);
 
-  /// Writes what is new. Does nothing while the file is so young that a change might not show in its time.
+  /// Whether the file is the one that was opened, and old enough for a change to show in its time: what was made of it
+  /// may be kept.
+  bool settled() const;
+
+  /// Writes what is new, once the file is settled.
   void save() noexcept;
 
  private:
@@ -39,7 +46,7 @@ class WeightsNotes {
   std::string weights_path_;
   Stamp stamp_;
   Digest digest_;
-  std::map<std::string, double> int8_cosines_;  // by kernels
+  std::map<std::string, double> cosines_;  // by precision and kernels
   bool changed_ = false;
 };
 

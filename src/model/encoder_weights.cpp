@@ -10,6 +10,8 @@
 namespace promptcache {
 namespace {
 
+constexpr const char* words_name = "embeddings.word_embeddings.weight";
+
 std::string weights_file(const ModelDirectory& directory) {
   std::string path = directory.file("model.safetensors");
   if (directory.has_file("model.safetensors")) return path;
@@ -25,9 +27,9 @@ std::string weights_file(const ModelDirectory& directory) {
 /// The prefix in front of "embeddings.word_embeddings.weight": checkpoints with a task head have one.
 std::string name_prefix(const SafetensorsFile& file) {
   for (const char* prefix : {"", "bert.", "roberta.", "model.", "encoder."}) {
-    if (file.contains(std::string(prefix) + "embeddings.word_embeddings.weight")) return prefix;
+    if (file.contains(std::string(prefix) + words_name)) return prefix;
   }
-  throw Error(ErrorCode::not_found, {file.path()}, "no tensor 'embeddings.word_embeddings.weight'",
+  throw Error(ErrorCode::not_found, {file.path()}, "no tensor '" + std::string(words_name) + "'",
               "the weights of a BERT or XLM-RoBERTa encoder");
 }
 
@@ -37,7 +39,7 @@ void for_each_encoder_tensor(const EncoderConfig& config, EncoderWeights& weight
   const std::size_t h = config.hidden_size;
   const std::size_t f = config.intermediate_size;
   weights.layers.resize(config.layers);
-  visit("embeddings.word_embeddings.weight", {config.vocabulary_size, h}, weights.word_embeddings);
+  visit(words_name, {config.vocabulary_size, h}, weights.word_embeddings);
   visit("embeddings.position_embeddings.weight", {config.position_rows, h}, weights.position_embeddings);
   visit("embeddings.token_type_embeddings.weight", {config.type_vocabulary_size, h}, weights.token_type_embeddings);
   visit("embeddings.LayerNorm.weight", {h}, weights.embedding_norm_weight);
@@ -72,6 +74,15 @@ EncoderWeights load_encoder_weights(const ModelDirectory& directory) {
                           [&](const std::string& name, const std::vector<std::size_t>& shape,
                               std::vector<float>& values) { values = file.read_f32(prefix + name, shape); });
   return weights;
+}
+
+std::optional<MappedWords> map_word_embeddings(const ModelDirectory& directory) {
+  auto file = std::make_shared<const SafetensorsFile>(SafetensorsFile::open(weights_file(directory)));
+  const EncoderConfig& config = directory.encoder();
+  const std::size_t shape[] = {config.vocabulary_size, config.hidden_size};
+  const std::span<const float> values = file->mapped_f32(name_prefix(*file) + words_name, shape);
+  if (values.empty()) return std::nullopt;
+  return MappedWords{std::move(file), values};
 }
 
 void write_encoder_weights(const std::string& path, const ModelDirectory& source, EncoderWeights& weights) {

@@ -1,19 +1,14 @@
 #include "promptcache/model/safetensors.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
+#include "base/mapped_file.hpp"
 #include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
@@ -48,37 +43,6 @@ std::string shape_text(std::span<const std::size_t> shape) {
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return text + "]";
 }
-
-/// A read-only mapping of a whole file.
-class Mapping {
- public:
-  explicit Mapping(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw system_error({path}, errno, "a readable safetensors file");
-    struct stat status {};
-    if (::fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
-      const int error_number = S_ISDIR(status.st_mode) ? EISDIR : errno;
-      ::close(descriptor);
-      throw system_error({path}, error_number, "a readable safetensors file");
-    }
-    size_ = static_cast<std::size_t>(status.st_size);
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int error_number = errno;
-    ::close(descriptor);
-    if (data_ == MAP_FAILED) throw system_error({path}, error_number, "a file that can be mapped into memory");
-  }
-  ~Mapping() {
-    if (data_ != nullptr) ::munmap(data_, size_);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-
-  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
-
- private:
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
 
 float half_to_float(std::uint16_t half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
@@ -171,11 +135,11 @@ TensorView view_of(const std::string& path, const std::string& name, const Json&
 
 struct SafetensorsFile::Impl {
   std::string path;
-  Mapping mapping;
+  MappedFile mapping;
   std::map<std::string, TensorView, std::less<>> tensors;
   std::map<std::string, std::string> metadata;
 
-  explicit Impl(const std::string& file) : path(file), mapping(file) {
+  explicit Impl(const std::string& file) : path(file), mapping(file, "a readable safetensors file") {
     const std::span<const std::byte> bytes = mapping.bytes();
     if (bytes.size() < length_bytes) {
       throw Error(ErrorCode::format, {path}, "a file of " + std::to_string(bytes.size()) + " bytes",
@@ -239,16 +203,29 @@ bool SafetensorsFile::contains(std::string_view name) const {
   return impl_->tensors.find(name) != impl_->tensors.end();
 }
 
-std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<const std::size_t> shape) const {
+const TensorView& SafetensorsFile::tensor(std::string_view name, std::span<const std::size_t> shape) const {
   const auto found = impl_->tensors.find(name);
   if (found == impl_->tensors.end()) {
     throw Error(ErrorCode::not_found, {path()}, "no tensor '" + std::string(name) + "'", "one of that name");
   }
-  const Where where{path() + ": tensor '" + std::string(name) + "'"};
   const TensorView& view = found->second;
   if (!std::equal(shape.begin(), shape.end(), view.shape.begin(), view.shape.end())) {
-    throw Error(ErrorCode::mismatch, where, "shape " + shape_text(view.shape), shape_text(shape));
+    throw Error(ErrorCode::mismatch, {path() + ": tensor '" + std::string(name) + "'"},
+                "shape " + shape_text(view.shape), shape_text(shape));
   }
+  return view;
+}
+
+std::span<const float> SafetensorsFile::mapped_f32(std::string_view name, std::span<const std::size_t> shape) const {
+  const TensorView& view = tensor(name, shape);
+  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data.data()) % alignof(float) == 0;
+  if (view.type != TensorType::f32 || !aligned) return {};
+  return {reinterpret_cast<const float*>(view.data.data()), view.data.size() / sizeof(float)};
+}
+
+std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<const std::size_t> shape) const {
+  const TensorView& view = tensor(name, shape);
+  const Where where{path() + ": tensor '" + std::string(name) + "'"};
   std::size_t count = 1;
   for (std::size_t size : shape) count *= size;
   std::vector<float> values(count);

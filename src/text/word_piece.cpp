@@ -1,7 +1,8 @@
 #include "text/word_piece.hpp"
 
 #include <algorithm>
-#include <map>
+#include <utility>
+#include <vector>
 
 #include "promptcache/base/error.hpp"
 #include "text/encoding.hpp"
@@ -28,8 +29,8 @@ WordPiece::WordPiece(WordPieceOptions options)
       end_id_(id_of(options_, options_.end_token)),
       padding_id_(id_of(options_, options_.padding_token)) {
   const std::string& prefix = options_.continuation_prefix;
-  for (const auto& [piece, id] : options_.vocabulary) {
-    first_pieces_.emplace(piece, id);
+  first_pieces_ = std::move(options_.vocabulary);
+  for (const auto& [piece, id] : first_pieces_) {
     if (piece.size() > prefix.size() && piece.compare(0, prefix.size(), prefix) == 0) {
       following_pieces_.emplace(piece.substr(prefix.size()), id);
     }
@@ -47,7 +48,8 @@ WordPiece::WordPiece(WordPieceOptions options)
        {&options_.unknown_token, &options_.start_token, &options_.end_token, &options_.padding_token}) {
     hash.field("special", *token);
   }
-  const std::map<std::string_view, std::int32_t> sorted(options_.vocabulary.begin(), options_.vocabulary.end());
+  std::vector<std::pair<std::string_view, std::int32_t>> sorted(first_pieces_.begin(), first_pieces_.end());
+  std::sort(sorted.begin(), sorted.end());
   for (const auto& [piece, id] : sorted) hash.field(piece, std::to_string(id));
   identity_ = hash.finish();
 }

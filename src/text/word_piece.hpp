@@ -13,9 +13,15 @@
 
 namespace promptcache::text {
 
+struct PieceHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+using Pieces = std::unordered_map<std::string, std::int32_t, PieceHash, std::equal_to<>>;
+
 /// Everything that decides WordPiece's ids.
 struct WordPieceOptions {
-  std::unordered_map<std::string, std::int32_t> vocabulary;
+  Pieces vocabulary;
   BertNormalization normalization;
   SpecialTokens special_tokens;
   std::string unknown_token = "[UNK]";
@@ -39,12 +45,6 @@ class WordPiece : public Tokenizer {
   Digest identity() const override { return identity_; }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
-  using Pieces = std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>>;
-
   void append_word(std::u32string_view word, std::vector<std::int32_t>& ids) const;
 
   WordPieceOptions options_;

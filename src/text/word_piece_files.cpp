@@ -91,6 +91,7 @@ WordPieceOptions from_tokenizer_json(const std::string& path) {
   if (!model.contains("vocab") || !model["vocab"].is_object() || model["vocab"].empty()) {
     throw Error(ErrorCode::format, {path}, "no vocabulary", "model.vocab");
   }
+  options.vocabulary.reserve(model["vocab"].size());
   for (const auto& [piece, id] : model["vocab"].items()) {
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() > INT32_MAX) {
       throw Error(ErrorCode::format, {path}, "id " + id.dump() + " of piece '" + piece + "'", "a whole number");

@@ -1,6 +1,9 @@
 #include "promptcache/base/file.hpp"
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "support.hpp"
 
@@ -25,6 +28,33 @@ TEST_CASE("an atomic write that is given up leaves the old file") {
     file.write("half of the new");
   }
   CHECK(read_file(path) == "old");
+  CHECK_FALSE(std::filesystem::exists(path + ".partial"));
+}
+
+TEST_CASE("of two that write a file at once each leaves it whole") {
+  const test::TemporaryDirectory directory;
+  const std::string path = directory.file("a");
+  const auto content_of = [](char letter) { return std::string(3'000'000, letter); };
+  std::vector<std::thread> writers;
+  std::atomic<int> torn = 0, failed = 0;
+  for (const char letter : {'a', 'b', 'c', 'd'}) {
+    writers.emplace_back([&, letter] {
+      for (int i = 0; i < 5; ++i) {
+        try {
+          AtomicFile file(path);
+          for (int part = 0; part < 3; ++part) file.write(content_of(letter).substr(0, 1'000'000));
+          file.commit();
+        } catch (const promptcache::Error&) {
+          ++failed;
+        }
+        const std::string found = read_file(path);
+        if (found != content_of(found.at(0))) ++torn;
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  CHECK(torn == 0);
+  CHECK(failed == 0);
   CHECK_FALSE(std::filesystem::exists(path + ".partial"));
 }
 

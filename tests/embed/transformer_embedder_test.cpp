@@ -8,12 +8,15 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <random>
 #include <set>
 #include <thread>
 
+#include "embed/matrix_product.hpp"
 #include "golden.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/base/isa.hpp"
 #include "promptcache/model/encoder_weights.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "support.hpp"
@@ -171,12 +174,12 @@ TEST_CASE("what opening found out is remembered beside the weights, while they a
   const Precision precision = open()->precision();
   nlohmann::json noted = nlohmann::json::parse(read_file(notes));
   CHECK(noted["sha256"] == sha256_file(weights).hex());
-  REQUIRE(noted["int8_cosine"].size() == 1);
+  REQUIRE_FALSE(noted["lowest_cosines"].empty());
   CHECK(open()->identity() == identity);
 
   SECTION("and used") {
     noted["sha256"] = sha256("another").hex();
-    noted["int8_cosine"].begin().value() = precision == Precision::int8 ? 0.5 : 1.0;
+    for (auto& cosine : noted["lowest_cosines"]) cosine = precision == Precision::int8 ? 0.5 : 1.0;
     copy.write("promptcache-notes.json", noted.dump());
     CHECK(open()->identity() != identity);
     CHECK(open()->precision() != precision);
@@ -204,11 +207,86 @@ TEST_CASE("what opening found out is remembered beside the weights, while they a
   }
 }
 
+TEST_CASE("packed weights of int8 are kept beside the model, and mapped while they are whole and its own") {
+  const test::TemporaryDirectory copy;
+  std::filesystem::copy(test::data_file("tiny_bert"), copy.path(), std::filesystem::copy_options::recursive);
+  std::filesystem::last_write_time(copy.file("model.safetensors"),
+                                   std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  const std::string name = "promptcache-int8-" + std::string(active_isa()) + ".bin";
+  const std::string packed = copy.file(name);
+  const auto vector_of = [&](Precision precision) {
+    return TransformerEmbedder::open(copy.path(), {.precision = precision})->embed_one("How do I reset it?");
+  };
+  const std::vector<float> f32 = vector_of(Precision::f32);
+  CHECK_FALSE(std::filesystem::exists(packed));
+  const std::vector<float> wanted = vector_of(Precision::int8);
+  REQUIRE(std::filesystem::exists(packed));
+  const std::string whole = read_file(packed);
+  constexpr std::size_t magic = 29, key = 32, digest = 32, header = 4096;
+
+  SECTION("the same vector from the mapping") { CHECK(vector_of(Precision::int8) == wanted); }
+  SECTION("which is used") {
+    std::string other = whole;
+    for (std::size_t i = header; i + 4 <= other.size(); i += 4) {  // whatever there is of zero
+      const bool zero = other.compare(i, 4, std::string(4, '\0')) == 0;
+      if (zero) other[i + 3] = 0x3f;  // 0.5
+    }
+    other.replace(magic + key, digest, sha256(std::string_view(other).substr(header)).view());
+    copy.write(name, other);
+    CHECK(vector_of(Precision::int8) != wanted);
+  }
+  SECTION("damaged, cut off, foreign or empty it is made anew") {
+    std::string flipped = whole, foreign = whole, old = whole;
+    flipped[header + flipped.size() / 2] ^= 1;
+    foreign[magic] ^= 1;
+    old[magic - 2] = '0';
+    for (const std::string& bad : {flipped, foreign, old, whole.substr(0, whole.size() - 64), whole + "more",
+                                   whole.substr(0, 100), whole.substr(0, header), std::string()}) {
+      copy.write(name, bad);
+      CHECK(vector_of(Precision::int8) == wanted);
+      CHECK(read_file(packed) == whole);
+    }
+  }
+  SECTION("where it cannot be written, nothing is lost") {
+    std::filesystem::remove(packed);
+    std::filesystem::create_directory(packed);
+    CHECK(vector_of(Precision::int8) == wanted);
+  }
+  SECTION("many that open at once") {
+    std::filesystem::remove(packed);
+    std::vector<std::vector<float>> vectors(8);
+    std::vector<std::thread> threads;
+    for (auto& vector : vectors) threads.emplace_back([&] { vector = vector_of(Precision::int8); });
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& vector : vectors) CHECK(vector == wanted);
+    CHECK(read_file(packed) == whole);
+    CHECK_FALSE(std::filesystem::exists(packed + ".partial"));
+  }
+}
+
+TEST_CASE("bf16 runs near f32, or is refused where the processor lacks it") {
+  const std::string model = test::data_file("tiny_bert");
+  const auto open = [&] { return TransformerEmbedder::open(model, {.precision = Precision::bf16}); };
+  if (!embed::has_arithmetic(embed::Arithmetic::bf16)) {
+    test::require_error(ErrorCode::unsupported, {"EmbedderOptions.precision", "bf16", "automatic, f32 or int8"}, open);
+    return;
+  }
+  const auto bf16 = open();
+  CHECK(bf16->precision() == Precision::bf16);
+  const auto f32 = TransformerEmbedder::open(model, {.precision = Precision::f32});
+  for (const char* text : {"no", "How do I reset my password?", "SELECT name FROM users WHERE age > 30"}) {
+    const std::vector<float> a = bf16->embed_one(text);
+    const std::vector<float> b = f32->embed_one(text);
+    CHECK(std::inner_product(a.begin(), a.end(), b.begin(), 0.0) >= 0.998);
+    CHECK(a != b);
+  }
+}
+
 TEST_CASE("precisions have names") {
-  for (const Precision each : {Precision::automatic, Precision::f32, Precision::int8}) {
+  for (const Precision each : {Precision::automatic, Precision::f32, Precision::bf16, Precision::int8}) {
     CHECK(precision_from(to_string(each), "here") == each);
   }
-  test::require_error(ErrorCode::usage, {"here", "'int4'", "automatic, f32 or int8"},
+  test::require_error(ErrorCode::usage, {"here", "'int4'", "automatic, f32, bf16 or int8"},
                       [] { precision_from("int4", "here"); });
 }
 

@@ -6,7 +6,8 @@
 namespace promptcache {
 
 /// A file being replaced so that after a crash or a full disk either the old or the new content is there, whole:
-/// written beside it as `<path>.partial`, flushed to disk, renamed by `commit`. Not thread-safe.
+/// written beside it as `<path>.partial`, flushed to disk, renamed by `commit`. Another process, or object, that
+/// writes the same file waits meanwhile. Not thread-safe.
 ///
 ///     AtomicFile file("model.safetensors");
 ///     file.write(header);

@@ -15,10 +15,11 @@ namespace promptcache {
 enum class Precision : std::uint8_t {
   automatic,  ///< int8 when its vectors agree with those of f32 at opening (see `TransformerEmbedder::open`), else f32
   f32,
+  bf16,  ///< weights and activations rounded; for processors with AVX-512 BF16 or AMX
   int8,  ///< weights with a scale for each output, activations with one for each token
 };
 
-/// "automatic", "f32", "int8".
+/// "automatic", "f32", "bf16", "int8".
 const char* to_string(Precision precision) noexcept;
 
 /// The reverse. Throws `Error(usage)` naming `place`.
@@ -46,7 +47,11 @@ class TransformerEmbedder : public Embedder {
   /// Reads and packs the weights. With `Precision::automatic` a few texts are embedded in int8 and in f32; when the
   /// lowest cosine of the two vectors of a text is below 0.99, the encoder stays in f32. Throws `Error`: what
   /// `ModelDirectory::open` and `open_tokenizer` throw; numeric for NaN or infinite weights; usage for options out of
-  /// range; not_found for an unknown prompt name.
+  /// range; not_found for an unknown prompt name; unsupported for bf16 where the processor lacks it.
+  ///
+  /// Beside the weights are kept, where they can be written, promptcache-notes.json with what was found out about them
+  /// and promptcache-int8-ISA.bin with the packed form of int8, so that the next opening maps it, and shares it with
+  /// other processes. Both are ignored and made anew when they are damaged or belong to other weights or kernels.
   static std::shared_ptr<const TransformerEmbedder> open(const std::string& directory,
                                                          const EmbedderOptions& options = {});
   ~TransformerEmbedder() override;
@@ -55,7 +60,7 @@ class TransformerEmbedder : public Embedder {
   Digest identity() const override;
   EmbedReport embed(std::span<const std::string_view> texts, std::span<float> out) const override;
 
-  Precision precision() const;     ///< f32 or int8, never automatic
+  Precision precision() const;     ///< never automatic
   std::size_t max_tokens() const;  ///< longest input in tokens; what is beyond is cut and reported
 
  private:

@@ -2,12 +2,16 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace promptcache {
 
 class ModelDirectory;
+class SafetensorsFile;
 struct EncoderConfig;
 
 /// Weights of one transformer layer, as stored: matrices row-major [out, in], vectors [out].
@@ -34,6 +38,16 @@ struct EncoderWeights {
 /// Reads model.safetensors. Throws `Error` naming file and tensor: not_found, mismatch (shape), unsupported
 /// (element type), numeric (NaN or infinity).
 EncoderWeights load_encoder_weights(const ModelDirectory& directory);
+
+/// The table of words, [vocabulary_size, hidden_size], where it lies in the mapped file.
+struct MappedWords {
+  std::shared_ptr<const SafetensorsFile> file;
+  std::span<const float> values;
+};
+
+/// Reads nothing and checks nothing but the shape; nothing when the table cannot be used in place (another type, or no
+/// alignment). Throws `Error`: not_found, mismatch.
+std::optional<MappedWords> map_word_embeddings(const ModelDirectory& directory);
 
 /// Called with the Hugging Face name, the shape and the values of one tensor.
 using EncoderTensorVisitor =
