@@ -16,6 +16,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -120,13 +121,15 @@ std::vector<std::string> lines_of(const std::string& path) {
 }
 
 /// Lines "TEXTS<TAB>VECTORS" in, "NANOSECONDS TOKENS" out: embeds the lines of the file TEXTS, and where VECTORS is not
-/// empty writes them there, row-major and in the machine's order of bytes. Neither file is part of the time.
+/// empty writes them there, row-major and in the machine's order of bytes. Neither file is part of the time. Further
+/// fields are for engines that can be given a batch size.
 void answer_bulk(const Opening& open) {
   EmbedderPointer embedder;
   for (std::string line; std::getline(std::cin, line);) {
-    const std::size_t tab = std::min(line.find('\t'), line.size());
-    const std::string vectors_path = line.substr(std::min(tab + 1, line.size()));
-    const std::vector<std::string> texts = lines_of(line.substr(0, tab));
+    std::istringstream fields(line);
+    std::string texts_path, vectors_path;
+    std::getline(std::getline(fields, texts_path, '\t'), vectors_path, '\t');
+    const std::vector<std::string> texts = lines_of(texts_path);
     const std::vector<std::string_view> views(texts.begin(), texts.end());
     if (!embedder) embedder = open();
     std::vector<float> vectors(texts.size() * embedder->dimension());

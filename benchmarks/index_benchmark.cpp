@@ -113,8 +113,8 @@ class Rows {
 
 using Clock = std::chrono::steady_clock;
 
-/// A line "build" in, "NANOSECONDS BYTES" out: the time of adding all entries, until the graph is there, and the bytes
-/// that the index says an entry takes. Then lines "BEGIN END" in, "NANOSECONDS ...<TAB>IDS ..." out: a search for the
+/// A line "build" in, NANOSECONDS out: of adding all entries, until the graph is there. A line "size" in, BYTES out:
+/// what the index says an entry takes. Lines "BEGIN END" in, "NANOSECONDS ...<TAB>IDS ..." out: a search for the
 /// nearest entry of each of these queries. The first QUERIES rows of the file are queries, the following are entries,
 /// which are read one by one, so that what the process grows by is the index.
 int answer_pipe(promptcache::SimilarityIndex& index, promptcache::HnswIndex* graph, const std::string& path,
@@ -134,7 +134,11 @@ int answer_pipe(promptcache::SimilarityIndex& index, promptcache::HnswIndex* gra
       const auto start = Clock::now();
       if (graph != nullptr) graph->wait_for_rebuild();
       time += Clock::now() - start;
-      std::cout << std::chrono::nanoseconds(time).count() << ' ' << index.bytes_per_entry() << std::endl;
+      std::cout << std::chrono::nanoseconds(time).count() << std::endl;
+      continue;
+    }
+    if (line == "size") {
+      std::cout << index.bytes_per_entry() << std::endl;
       continue;
     }
     std::istringstream range(line);

@@ -39,8 +39,7 @@ def main():
     arguments = parsed(parser, known_embedders())
     if arguments.repeats < 2:
         parser.error("--repeats: at least 2, since the first is not counted")
-    engines = started(arguments.engines, arguments,
-                      lambda name: Embedder(name, arguments, "--pipe", arguments.threads).open())
+    engines = started(arguments.engines, lambda name: Embedder(name, arguments, "--pipe", arguments.threads).open())
     order = random.Random(1)
     lowest = {}
     rows = []

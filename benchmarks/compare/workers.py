@@ -1,5 +1,6 @@
 """Engines in processes of their own, spoken to one at a time, and what the programs that do so have in common."""
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -20,12 +21,12 @@ class Failed(Exception):
 class Worker:
     """A process that answers one line with one line."""
 
-    def __init__(self, command, threads=1, ready=False):
+    def __init__(self, command, threads=1, ready=False, shown=False):
         # No pool of threads of any library may be larger than what is being measured.
         pools = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR")
         environment = os.environ | {f"{pool}_NUM_THREADS": str(threads) for pool in pools}
         environment |= {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false", "HF_HUB_OFFLINE": "1"}
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = None if shown else tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.errors, text=True, env=environment)
         self.title = self.read().removeprefix("ready ") if ready else ""
@@ -34,9 +35,11 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
-            self.errors.seek(0)
-            lines = self.errors.read().strip().splitlines() or [f"exit status {self.process.returncode}"]
-            raise Failed(lines[-1])
+            said = ""
+            if self.errors:
+                self.errors.seek(0)
+                said = self.errors.read().strip()
+            raise Failed(said.splitlines()[-1] if said else f"exit status {self.process.returncode}")
         return line.rstrip("\n")
 
     def ask(self, line):
@@ -58,22 +61,24 @@ class Worker:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
-        self.errors.close()
+        if self.errors:
+            self.errors.close()
 
 
 class Embedder(Worker):
     """An engine of engines.py, or ours under the name ours-PRECISION."""
 
-    def __init__(self, name, arguments, mode, threads, callers=1):
+    def __init__(self, name, arguments, mode, threads, callers=1, shown=False):
         self.name = name
         self.ours = name.startswith("ours-")
         if self.ours:
             precision = name.removeprefix("ours-")
             super().__init__([arguments.binary, "--model", arguments.model, "--precision", precision, "--threads",
-                              threads * callers, mode], threads)
+                              threads * callers, mode], threads, shown=shown)
             self.title = f"promptcache, {precision}"
             time.sleep(0.3)  # until it waits for the first line, all libraries loaded
         else:
+            prepare(name, arguments.model, arguments.env / "models")
             super().__init__([sys.executable, FOLDER / "engines.py", name, "--model", arguments.model, "--cache",
                               arguments.env / "models", "--threads", threads, "--callers", callers, mode],
                              threads, ready=True)
@@ -106,13 +111,12 @@ def layers_of(model):
         return json.load(file)["num_hidden_layers"]
 
 
-def started(names, arguments, make):
+def started(names, make):
     """What `make(name)` returns for each name; a peer that cannot run is left out and said to be, ours ends all."""
     workers = []
     for name in names:
+        print(f"starting {name}", file=sys.stderr, flush=True)
         try:
-            if not name.startswith("ours-"):
-                prepare(name, arguments)
             workers.append(make(name))
         except Failed as error:
             if name.startswith("ours-"):
@@ -121,10 +125,11 @@ def started(names, arguments, make):
     return workers
 
 
-def prepare(name, arguments):
-    command = [sys.executable, FOLDER / "engines.py", name, "--model", arguments.model, "--cache",
-               arguments.env / "models", "--prepare"]
-    made = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+@functools.cache
+def prepare(name, model, folder):
+    """Makes what the engine reads, in a process that measures nothing."""
+    made = subprocess.run([sys.executable, FOLDER / "engines.py", name, "--model", model, "--cache", folder,
+                           "--prepare"], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     if made.returncode:
         raise Failed((made.stderr.strip().splitlines() or ["failed"])[-1])
 
