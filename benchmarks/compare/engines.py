@@ -9,6 +9,7 @@ compiled library). --pipe and --bulk answer lines as embed_benchmark does, one t
 open the model at the first line, after "ready NAME AND VERSION". A line of --bulk may have a third field, the batch size.
 """
 import argparse
+import importlib
 import json
 import os
 import pathlib
@@ -27,7 +28,8 @@ def unit(vectors):
 
 class Engine:
     """Tokenizes by itself, sorts many texts by length, pads each batch, and pools what `hidden` returns."""
-    module = None       # what is imported before the clock starts, and has the version
+    module = None       # the library, which has the version
+    transformers = False  # it loads the network's code from transformers
     reads = None        # what --prepare makes
     layers = None       # None: those of the model directory
     own_model = False   # other weights than the rest: its vectors are not comparable, only its time and quality
@@ -88,6 +90,7 @@ class Engine:
 
 class SentenceTransformers(Engine):
     module = "sentence_transformers"
+    transformers = True
 
     def open(self, options):
         import torch
@@ -104,6 +107,7 @@ class SentenceTransformers(Engine):
 class Torch(Engine):
     """The same network without sentence-transformers' own work around it."""
     module = "torch"
+    transformers = True
 
     def open(self, options):
         import transformers
@@ -185,6 +189,17 @@ ENGINES = {
 }
 
 
+def import_libraries(engine, model):
+    """All that would else be imported when the model is opened, and be taken for a part of that."""
+    importlib.import_module("tokenizers")
+    if engine.transformers:
+        with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
+            kind = json.load(file)["model_type"].replace("-", "_")
+        importlib.import_module("transformers").AutoModel  # found by name, imported when asked for
+        importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+    return importlib.import_module(engine.module)
+
+
 def answer_pipe(make, lines):
     engine = None
     for line in lines:
@@ -237,8 +252,7 @@ def main():
         if engine.reads:
             print(engine.reads(options))
         return
-    imported = __import__(engine.module)
-    print("ready", engine.describe(imported), flush=True)
+    print("ready", engine.describe(import_libraries(engine, options.model)), flush=True)
     answer = answer_pipe if options.pipe else answer_bulk
     answer(lambda: engine(options), (line.rstrip("\n") for line in sys.stdin))
 

@@ -8,6 +8,9 @@ Answers lines as index_benchmark --pipe does: the first QUERIES rows of the file
 rows after them are entries.
 """
 import argparse
+import ctypes
+import importlib
+import importlib.metadata
 import sys
 import time
 
@@ -18,7 +21,7 @@ CHUNK = 1000
 
 
 class Hnswlib:
-    module = "hnswlib"
+    module = package = "hnswlib"
 
     def __init__(self, options):
         import hnswlib
@@ -38,7 +41,7 @@ class Hnswlib:
 
 
 class Usearch:
-    module = "usearch"
+    module, package = "usearch.index", "usearch"
 
     def __init__(self, options, kind):
         from usearch.index import Index
@@ -57,7 +60,7 @@ class Usearch:
 
 
 class Faiss:
-    module = "faiss"
+    module, package = "faiss", "faiss-cpu"
 
     def __init__(self, options, recipe):
         import faiss
@@ -113,6 +116,11 @@ def rows_of(path, begin, count):
     if len(rows) < count:
         raise SystemExit(f"{path} ends before row {begin + count}")
     return rows
+
+
+def give_back():
+    """Returns what the allocator keeps of freed memory, so that it is not taken for the index."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def build(index, options):
@@ -175,17 +183,21 @@ def main():
     if options.name not in ENGINES or options.entries is None:
         parser.error(f"wanted one of {', '.join(ENGINES)}, a file of vectors and two numbers")
     title, make, *more = ENGINES[options.name]
-    imported = __import__(make.module)
-    if make is Usearch:
-        import usearch.index  # noqa: F401  before memory is looked at
+    importlib.import_module(make.module)
+    version = importlib.metadata.version(make.package)
+    index = None
     queries = rows_of(options.vectors, 0, options.queries)
-    print("ready", title.replace(",", f" {imported.__version__},", 1), flush=True)
+    print("ready", title.replace(",", f" {version},", 1), flush=True)
     for line in map(str.strip, sys.stdin):
         if line == "build":
             index = make(options, *more)
-            print(build(index, options), flush=True)
+            taken = build(index, options)
+            give_back()
+            print(taken, flush=True)
         elif line == "call":
-            print(call_time(make, more, options), flush=True)
+            taken = call_time(make, more, options)
+            give_back()
+            print(taken, flush=True)
         elif line == "size":
             print(index.size() // options.entries, flush=True)
         else:

