@@ -2,7 +2,8 @@
 // dimensions in clusters, one in ten twice.
 //
 //     index_benchmark --benchmark_filter=50000
-//     index_benchmark --pipe flat|graph VECTORS QUERIES ENTRIES    real vectors for compare/index_peers.py
+//     index_benchmark --pipe flat|graph[-none] VECTORS QUERIES ENTRIES    real vectors for compare/index_peers.py,
+//                                                                         -none: without the vectors themselves
 
 #include <benchmark/benchmark.h>
 #include <hnswlib/hnswlib.h>
@@ -158,15 +159,22 @@ int answer_pipe(promptcache::SimilarityIndex& index, promptcache::HnswIndex* gra
 }
 
 int answer_pipe(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 4) throw std::runtime_error("wanted --pipe flat|graph VECTORS QUERIES ENTRIES");
+  const std::string kinds = "flat, graph, flat-none or graph-none";
+  if (arguments.size() != 4) throw std::runtime_error("wanted --pipe KIND VECTORS QUERIES ENTRIES, KIND: " + kinds);
   const std::size_t queries = std::stoul(arguments[2]);
   const std::size_t entries = std::stoul(arguments[3]);
-  if (arguments[0] == "flat") {
-    promptcache::FlatIndex index(width);
+  std::string kind = arguments[0];
+  promptcache::HnswOptions options;
+  if (kind.ends_with("-none")) {
+    options.vectors.exact = promptcache::ExactVectors::none;
+    kind.resize(kind.size() - std::strlen("-none"));
+  }
+  if (kind == "flat") {
+    promptcache::FlatIndex index(width, options.vectors);
     return answer_pipe(index, nullptr, arguments[1], queries, entries);
   }
-  if (arguments[0] != "graph") throw std::runtime_error("unknown index " + arguments[0] + ", wanted flat or graph");
-  promptcache::HnswIndex index(width);
+  if (kind != "graph") throw std::runtime_error("unknown index " + arguments[0] + ", wanted " + kinds);
+  promptcache::HnswIndex index(width, options);
   return answer_pipe(index, &index, arguments[1], queries, entries);
 }
 

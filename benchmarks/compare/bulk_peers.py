@@ -11,6 +11,7 @@ import random
 import tempfile
 import time
 
+import environment  # noqa: F401
 import numpy as np
 
 from texts import questions

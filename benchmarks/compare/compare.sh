@@ -48,6 +48,7 @@ mkdir -p "$env"
 if [ -z "$python" ]; then
   # The stamp is written last, so that an installation that was broken off is taken up again.
   if ! cmp -s "$here/requirements.txt" "$env/venv/requirements.txt"; then
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is older than 3.11"
     echo "installing the peers into $env/venv" >&2
     python3 -m venv "$env/venv"
     "$env/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
@@ -55,6 +56,7 @@ if [ -z "$python" ]; then
   fi
   python=$env/venv/bin/python
 fi
+command -v "$python" >/dev/null || fail "no $python"
 [ "$part" != environment ] || exit 0
 
 [ -n "$model" ] || fail "--model is needed"

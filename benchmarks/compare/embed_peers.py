@@ -11,6 +11,7 @@ cosine with sentence-transformers (f32). Tokenization is part of every figure.
 import random
 import time
 
+import environment  # noqa: F401
 import numpy as np
 
 from workers import Embedder, known_embedders, parsed, parser_for, save, started

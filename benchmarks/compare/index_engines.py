@@ -45,7 +45,7 @@ class Usearch:
 
     def __init__(self, options, kind):
         from usearch.index import Index
-        self.index = Index(ndim=WIDTH, metric="ip", dtype=kind, connectivity=options.m,
+        self.index = Index(ndim=WIDTH, metric="cos", dtype=kind, connectivity=options.m,
                            expansion_add=options.ef_construction, expansion_search=options.ef_search)
         self.threads = options.threads
 

@@ -8,8 +8,9 @@ The texts are the distinct prompts and questions of the data sets in one random 
 has its questions from patterns); the first 1,000 are queries, the following ones entries, so that the entries of a
 smaller size are among those of a larger. They are embedded once by embed_benchmark, which stands beside --binary, and
 kept in --env. All graphs have 16 links and look at 120 candidates when building and at 180 when searching, which are our
-defaults; ours-graph scans below 8,192 entries. One thread searches, one query at a time, and the engines take turns
-within every round. Peers are called from Python: "call us" is what the same call takes on an index of 16 entries.
+defaults; ours-graph scans below 8,192 entries, and ours-graph-none and ours-flat-none do without the vectors in f32, as
+the i8 and SQ8 of the others do. One thread searches, one query at a time, and the engines take turns within every round.
+Peers are called from Python: "call us" is what the same call takes on an index of 16 entries.
 
 grown B: bytes an entry that the process has grown by; own B: the size of the index when saved, by its own account (ours:
 bytes_per_entry). recall@1: the answer is as near as the nearest, to 1e-6.
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 
+import environment  # noqa: F401
 import numpy as np
 
 from bulk_peers import write
@@ -30,7 +32,10 @@ from workers import FOLDER, Embedder, Worker, parsed, parser_for, save, started
 
 WIDTH = 384
 TURN = 100  # queries
-ENGINES = "ours-graph,ours-flat,hnswlib,usearch-f32,usearch-i8,faiss-hnsw,faiss-hnsw-sq8,faiss-flat,faiss-sq8"
+ENGINES = ("ours-graph,ours-graph-none,ours-flat,hnswlib,usearch-f32,usearch-i8,faiss-hnsw,faiss-hnsw-sq8,faiss-flat,"
+           "faiss-sq8")
+TITLES = {"ours-graph": "promptcache, HnswIndex", "ours-graph-none": "promptcache, HnswIndex, codes only",
+          "ours-flat": "promptcache, FlatIndex", "ours-flat-none": "promptcache, FlatIndex, codes only"}
 
 
 class Index(Worker):
@@ -40,7 +45,7 @@ class Index(Worker):
         place = [vectors, arguments.queries, entries]
         if self.ours:
             super().__init__([arguments.binary, "--pipe", name.removeprefix("ours-"), *place])
-            self.title = {"ours-graph": "promptcache, HnswIndex", "ours-flat": "promptcache, FlatIndex"}.get(name, name)
+            self.title = TITLES.get(name, name)
             self.call = None
         else:
             super().__init__([sys.executable, FOLDER / "index_engines.py", name, *place, "--threads",
@@ -111,7 +116,7 @@ def measure(arguments, path, size):
         for engine in order.sample(engines, len(engines)):
             engine.turn(begin, min(begin + TURN, len(queries)), len(queries))
     print(f"\n{size} entries, {len(queries)} queries; built on {arguments.build_threads} thread(s), ours on one")
-    print(f"{'index':<34} {'build s':>8} {'median us':>9} {'p99 us':>8} {'call us':>7} {'recall@1':>8} {'grown B':>8} "
+    print(f"{'index':<36} {'build s':>8} {'median us':>9} {'p99 us':>8} {'call us':>7} {'recall@1':>8} {'grown B':>8} "
           f"{'own B':>6}")
     results = []
     for engine in engines:
@@ -119,7 +124,7 @@ def measure(arguments, path, size):
         recall = float(np.mean((found * queries).sum(1) >= best - 1e-6))
         median, p99 = np.median(engine.microseconds), np.quantile(engine.microseconds, 0.99)
         call = "-" if engine.call is None else f"{engine.call:.1f}"
-        print(f"{engine.title:<34} {engine.build_seconds:>8.2f} {median:>9.1f} {p99:>8.1f} {call:>7} {recall:>8.3f} "
+        print(f"{engine.title:<36} {engine.build_seconds:>8.2f} {median:>9.1f} {p99:>8.1f} {call:>7} {recall:>8.3f} "
               f"{engine.grown:>8.0f} {engine.own:>6}", flush=True)
         results.append({"engine": engine.title, "entries": size, "build_s": engine.build_seconds, "median_us": median,
                         "p99_us": p99, "call_us": engine.call, "recall": recall, "grown_bytes": engine.grown,

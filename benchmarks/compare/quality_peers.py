@@ -12,6 +12,7 @@ something about that model too, and its vectors are not compared.
 import os
 import tempfile
 
+import environment  # noqa: F401
 import numpy as np
 from sklearn.metrics import roc_auc_score
 

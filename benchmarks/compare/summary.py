@@ -51,9 +51,9 @@ def main():
         line += f" {shown(row and row['load_s'], '.2f'):>6}"
         print(line + "".join(f" {shown(row and row['auc'].get(name), '.4f'):>8}" for name in sets))
     if index:
-        print(f"\n{'index':<34} {'entries':>8} {'median us':>9} {'p99':>8} {'bytes a vector':>14} {'recall@1':>8}")
+        print(f"\n{'index':<36} {'entries':>8} {'median us':>9} {'p99':>8} {'bytes a vector':>14} {'recall@1':>8}")
     for row in index:
-        print(f"{row['engine']:<34} {row['entries']:>8} {row['median_us']:>9.1f} {row['p99_us']:>8.1f} "
+        print(f"{row['engine']:<36} {row['entries']:>8} {row['median_us']:>9.1f} {row['p99_us']:>8.1f} "
               f"{row['grown_bytes']:>14.0f} {row['recall']:>8.3f}")
 
 

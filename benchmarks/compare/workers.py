@@ -54,6 +54,8 @@ class Worker:
         """Resident bytes: of the process itself (anonymous), of mapped files, and the most there ever were."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file)
+        if "RssAnon" not in fields:
+            self.read()  # it has ended, and this says why
         return {name: int(fields[key].split()[0]) * 1024
                 for name, key in (("anonymous", "RssAnon"), ("files", "RssFile"), ("peak", "VmHWM"))}
 
