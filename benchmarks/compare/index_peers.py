@@ -21,6 +21,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 
 import environment  # noqa: F401
 import numpy as np
@@ -54,6 +55,7 @@ class Index(Worker):
         self.search(0, 0)  # it has read the queries
         before = self.memory()
         self.build_seconds = int(self.ask("build")) / 1e9
+        time.sleep(1)  # our thread in the background frees the scan when the graph has taken over
         after = self.memory()
         self.grown = sum(after[key] - before[key] for key in ("anonymous", "files")) / entries
         self.own = int(self.ask("size"))
@@ -61,7 +63,7 @@ class Index(Worker):
 
     def search(self, begin, end):
         times, ids = self.ask(f"{begin} {end}").split("\t")
-        return [int(time) / 1000 for time in times.split()], [int(number) for number in ids.split()]
+        return [int(taken) / 1000 for taken in times.split()], [int(number) for number in ids.split()]
 
     def turn(self, begin, end, queries):
         before = (begin - TURN) % queries

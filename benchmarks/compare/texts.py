@@ -12,8 +12,8 @@ import sys
 # other languages are left out.
 COLUMNS = ("q1", "q2", "text", "query")
 KEYS = ("question", "prompt")
-SETS = ("ambignq", "arena_hard", "banking77", "clinc150", "disfl_qa", "entityquestions", "evouna", "gptcache_mock", "hwu64",
-        "mmlu", "mmlu_pro", "mqp", "nq_hard", "nq_mined_pairs", "nq_open", "paws_wiki", "qqp_gptcache", "rqe",
+SETS = ("ambignq", "arena_hard", "banking77", "clinc150", "disfl_qa", "entityquestions", "evouna", "gptcache_mock",
+        "hwu64", "mmlu", "mmlu_pro", "mqp", "nq_hard", "nq_mined_pairs", "nq_open", "paws_wiki", "qqp_gptcache", "rqe",
         "semeval_cqa_b", "squad11", "trec_queries", "triviaqa", "webquestions")
 
 
