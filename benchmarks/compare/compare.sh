@@ -77,16 +77,18 @@ common=(--model "$model" --env "$env" --results "$env/results")
 embed=(--binary "$build/bin/embed_benchmark" --engines "ours-${precisions//,/,ours-},$engines")
 encode_options=() bulk_options=() quality_options=() index_options=(--sizes "$sizes" --build-threads "$build_threads")
 if [ -n "$quick" ]; then
-  encode_options=(--rounds 2 --repeats 3 --tokens 8,32)
+  encode_options=(--rounds 2 --repeats 3 --tokens "8,32")
   bulk_options=(--rounds 1 --texts 200)
   quality_options=(--pairs 100 --loads 1)
-  index_options=(--sizes 2000 --queries 200)
+  index_options+=(--sizes 2000 --queries 200)
 fi
 
 run() { "$python" "$here/$1_peers.py" "${common[@]}" "${@:2}"; echo; }
 wanted() { [ "$part" = all ] || [ "$part" = "$1" ]; }
 model_name=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
-echo "$(nproc) processors, ${model_name:-unknown}; $(date -u +%F)"
+vnni=$(grep -qm1 vnni /proc/cpuinfo && echo "VNNI" || echo "no VNNI")
+echo "$(nproc) processors, ${model_name:-unknown}, $vnni; commit $(git -C "$here" rev-parse --short HEAD); $(date -u +%F)"
+if [ "$part" = all ]; then rm -f "$env"/results/*.json; fi  # the table in the end is of one run
 for count in ${threads//,/ }; do
   if wanted encode; then run embed "${embed[@]}" --threads "$count" "${encode_options[@]}"; fi
 done
