@@ -24,11 +24,14 @@
 
 #include "index/vectors.hpp"
 #include "promptcache/promptcache.hpp"
+#include "times.hpp"
 
 namespace {
 
 using namespace promptcache;
-using Clock = std::chrono::steady_clock;
+using bench::Clock;
+using bench::microseconds;
+using bench::Times;
 
 constexpr std::size_t width = 384;
 constexpr std::size_t query_count = 1000;
@@ -79,27 +82,6 @@ class TableEmbedder : public Embedder {
   const Vectors& vectors_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-};
-
-double microseconds(Clock::duration time) { return std::chrono::duration<double, std::micro>(time).count(); }
-
-struct Times {
-  std::vector<double> us;
-  template <class Action>
-  void add(Action&& action) {
-    const auto begin = Clock::now();
-    action();
-    us.push_back(microseconds(Clock::now() - begin));
-  }
-  double at(double share) {
-    const auto place = static_cast<std::ptrdiff_t>(share * static_cast<double>(us.size() - 1));
-    std::nth_element(us.begin(), us.begin() + place, us.end());
-    return us[static_cast<std::size_t>(place)];
-  }
-  void print(const char* name) {
-    std::printf("  %-44s p50 %9.2f us   p99 %9.2f us\n", name, at(0.5), at(0.99));
-    std::fflush(stdout);
-  }
 };
 
 /// Padded to 200 bytes, as a prompt is.

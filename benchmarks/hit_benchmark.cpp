@@ -1,0 +1,135 @@
+// A hit by meaning from the text to the decision, with the real encoder, and where its time goes.
+//
+//     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9]
+//
+// Half of the questions of the positive pairs are asked, and have about 16 tokens; the others, and what is missing of the
+// entries from all other pairs, are cached.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "promptcache/promptcache.hpp"
+#include "times.hpp"
+
+namespace {
+
+using namespace promptcache;
+
+/// The real encoder, but for texts whose vectors are known: filling the cache would take minutes.
+class RememberingEmbedder : public Embedder {
+ public:
+  explicit RememberingEmbedder(std::shared_ptr<const Embedder> embedder) : embedder_(std::move(embedder)) {}
+  std::size_t dimension() const override { return embedder_->dimension(); }
+  Digest identity() const override { return embedder_->identity(); }
+  EmbedReport embed(std::span<const std::string_view> texts, std::span<float> out) const override {
+    const auto found = texts.size() == 1 ? known_.find(std::string(texts[0])) : known_.end();
+    if (found == known_.end()) return embedder_->embed(texts, out);
+    std::copy(found->second.begin(), found->second.end(), out.begin());
+    return {};
+  }
+  void remember(std::span<const std::string_view> texts) {
+    const std::size_t width = dimension();
+    std::vector<float> vectors(texts.size() * width);
+    embed_all(*embedder_, texts, 2, vectors);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      known_[std::string(texts[i])] = {&vectors[i * width], &vectors[i * width] + width};
+    }
+  }
+  void forget() { known_.clear(); }
+
+ private:
+  std::shared_ptr<const Embedder> embedder_;
+  std::unordered_map<std::string, std::vector<float>> known_;
+};
+
+std::string option(int argc, char** argv, const char* name, const char* otherwise) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::strcmp(argv[i], name) == 0) return argv[i + 1];
+  }
+  return otherwise;
+}
+
+void run(int argc, char** argv) {
+  const std::string model = option(argc, argv, "--model", "models/all-MiniLM-L6-v2");
+  const std::string pairs_path = option(argc, argv, "--pairs", "");
+  const std::size_t entries = std::strtoul(option(argc, argv, "--entries", "50000").c_str(), nullptr, 10);
+  const double threshold = std::strtod(option(argc, argv, "--threshold", "0.9").c_str(), nullptr);
+  if (pairs_path.empty()) throw Error(ErrorCode::usage, {"hit_benchmark"}, "no --pairs FILE", "a pair file");
+  const std::vector<Pair> pairs = read_pair_file(pairs_path).pairs;
+  const auto encoder = TransformerEmbedder::open(model, {.parallel_callers = 2});
+  const auto tokenizer = open_tokenizer(ModelDirectory::open(model));
+  const auto tokens = [&](const std::string& text) { return tokenizer->encode(text, encoder->max_tokens()).ids.size(); };
+
+  constexpr std::size_t most_asked = 2000;
+  std::vector<std::string> asked;
+  std::vector<std::string_view> cached;
+  std::unordered_set<std::string_view> taken;
+  const auto cache_text = [&](std::string_view text) {
+    if (cached.size() < entries && taken.insert(text).second) cached.push_back(text);
+  };
+  for (const Pair& pair : pairs) {
+    const std::size_t length = asked.size() < most_asked && pair.positive() ? tokens(pair.q2) : 0;
+    if (length < 14 || length > 18 || taken.contains(pair.q2)) continue;
+    cache_text(pair.q1);
+    taken.insert(pair.q2);
+    asked.push_back(pair.q2);
+  }
+  for (const Pair& pair : pairs) {
+    cache_text(pair.q1);
+    cache_text(pair.q2);
+  }
+
+  const auto embedder = std::make_shared<RememberingEmbedder>(encoder);
+  embedder->remember(cached);
+  // Whatever has a known vector is stored: a threshold above 1 lets nothing pass for another.
+  const auto policy_of = [](double at) { return std::make_shared<ThresholdPolicy>(at); };
+  const ScopeId scope = Scope().tenant("acme").model("llama-3.1-8b").system("You are helpful.");
+  const std::shared_ptr<EntryStore> store = std::make_shared<MemoryStore>();
+  {
+    Cache filling({.embedder = embedder, .policy = policy_of(1.0), .store = store});
+    for (const std::string_view text : cached) {
+      filling.get_or_compute({std::string(text), scope}, [] { return std::string(500, 'r'); });
+    }
+  }
+  embedder->forget();
+  Cache cache({.embedder = embedder, .policy = policy_of(threshold), .store = store});
+
+  bench::Times tokenizing, embedding, searching, hits, misses;
+  std::vector<float> vector(encoder->dimension());
+  for (const std::string& text : asked) cache.lookup({text, scope});  // warm
+  for (const std::string& text : asked) {
+    const std::string_view view = text;
+    tokenizing.add([&] { tokens(text); });
+    embedding.add([&] { encoder->embed({&view, 1}, vector); });
+    bool hit = false;
+    bench::Times whole;
+    whole.add([&] { hit = cache.lookup({text, scope}).hit(); });
+    (hit ? hits : misses).us.push_back(whole.us.front());
+    embedder->remember({&view, 1});
+    searching.add([&] { cache.lookup({text, scope}); });
+    embedder->forget();
+  }
+  std::printf("%zu entries, %zu questions of 14 to 18 tokens, %s, threshold %.2f: %zu hits\n", cache.stats().entries,
+              asked.size(), to_string(encoder->precision()), threshold, hits.us.size());
+  if (!hits.us.empty()) hits.print("hit, text to decision");
+  if (!misses.us.empty()) misses.print("miss, text to decision");
+  tokenizing.print("  of it tokenise");
+  embedding.print("  tokenise and embed");
+  searching.print("  all but these: search, fetch, decide");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  run(argc, argv);
+  return 0;
+} catch (const std::exception& error) {
+  std::cerr << "hit_benchmark: " << error.what() << '\n';
+  return 1;
+}
