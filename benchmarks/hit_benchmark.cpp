@@ -14,7 +14,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "promptcache/embed/bulk.hpp"
+#include "promptcache/model/model_directory.hpp"
+#include "promptcache/pairs/pair_file.hpp"
 #include "promptcache/promptcache.hpp"
+#include "promptcache/text/tokenizer.hpp"
 #include "times.hpp"
 
 namespace {

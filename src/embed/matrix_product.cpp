@@ -246,7 +246,9 @@ void MatrixProduct::run(const void* x, std::size_t rows, const PackedWeights& we
   const dnnl::memory source = memory(plan.source, x);
   const dnnl::memory packed = memory(recipe_->packed, weights.weights);
   const dnnl::memory target = memory(plan.target, y);
-  const dnnl::memory bias = weights.bias == nullptr ? dnnl::memory() : memory(plan.bias, weights.bias);
+  // In int8 the bias is for whoever makes values of the sums, and oneDNN refuses what it was not promised.
+  const dnnl::memory bias =
+      recipe_->arithmetic == Arithmetic::int8 ? dnnl::memory() : memory(plan.bias, weights.bias);
   const std::size_t wanted = plan.scratch.get_size();
   if (wanted > 0 && (!scratch || scratch.get_desc().get_size() < wanted))
     scratch = dnnl::memory(plan.scratch, cpu_engine());

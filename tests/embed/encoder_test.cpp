@@ -280,7 +280,8 @@ TEST_CASE("a product of bytes is exact at the largest weights and activations") 
     dnnl::memory scratch;
     const auto memory = hwy::AllocateAligned<std::int8_t>(product.packed_size());
     product.pack(weights, memory.get());
-    const embed::PackedWeights packed{memory.get(), nullptr};
+    const std::vector<float> bias(out, 1);  // which a product of bytes leaves to others
+    const embed::PackedWeights packed{memory.get(), bias.data()};
     for (std::size_t rows = 1; rows <= embed::MatrixProduct::max_rows; ++rows) {
       std::vector<std::int32_t> y(rows * out, -1);
       product.run(x.data(), rows, packed, y.data(), stream, scratch);
