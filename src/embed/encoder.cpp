@@ -344,6 +344,13 @@ void Encoder::reserve(std::size_t tokens, Workspace& workspace) const {
   }
 }
 
+void Encoder::prepare(std::size_t tokens) const {
+  const OpenMpThreads inside(arithmetic_ == Arithmetic::int8 ? 1 : threads_);
+  for (const MatrixProduct* product : {&projection_, &attention_output_, &up_, &down_}) {
+    for (std::size_t rows = 1; rows <= std::min(tokens, MatrixProduct::max_rows); ++rows) product->prepare(rows);
+  }
+}
+
 void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace) const {
   std::size_t tokens = 0;
   for (const Sequence sequence : sequences) tokens += sequence.size();

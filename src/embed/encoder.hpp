@@ -112,6 +112,9 @@ class Encoder {
   /// in the workspace.
   void run(std::span<const Sequence> sequences, Workspace& workspace) const;
 
+  /// Has oneDNN make its kernels for up to so many tokens, which their first use would wait for.
+  void prepare(std::size_t tokens) const;
+
   /// oneDNN's kernel of the largest product at so many tokens; for benchmarks.
   std::string kernel(std::size_t tokens) const { return up_.kernel(tokens); }
 

@@ -65,6 +65,11 @@ class MatrixProduct {
            dnnl::memory& scratch) const;
   static constexpr std::size_t readable_beyond = 8;
 
+  /// Makes what the first run of so many rows would have to make.
+  void prepare(std::size_t rows) const {
+    if (recipe_) plan(rows);
+  }
+
   /// The name of the kernel that `rows` rows run on, oneDNN's or "bytes:avx2" for ours.
   std::string kernel(std::size_t rows) const;
 

@@ -62,6 +62,8 @@ constexpr std::string_view probes[] = {
 };
 constexpr double least_cosine = 0.99;
 
+constexpr std::size_t usual_tokens = 32;  // of a prompt whose first embedding should take no longer than its second
+
 }  // namespace
 
 const char* to_string(Precision precision) noexcept {
@@ -109,6 +111,7 @@ struct TransformerEmbedder::Impl {
                                        ? options.parallel_callers
                                        : std::max<std::size_t>(1, std::thread::hardware_concurrency()))) {
     notes.save();
+    encoder->prepare(usual_tokens);
   }
 
   static embed::Arithmetic arithmetic_of(Precision of) {
