@@ -214,6 +214,7 @@ TEST_CASE("packed weights of int8 are kept beside the model, and mapped while th
                                    std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
   const std::string name = "promptcache-int8-" + std::string(active_isa()) + ".bin";
   const std::string packed = copy.file(name);
+  std::filesystem::remove(packed);
   const auto vector_of = [&](Precision precision) {
     return TransformerEmbedder::open(copy.path(), {.precision = precision})->embed_one("How do I reset it?");
   };
