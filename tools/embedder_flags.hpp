@@ -18,9 +18,9 @@ struct EmbedderFlags {
   void add_to(CLI::App& app) {
     app.add_option("--max-tokens", max_tokens, "longest input in tokens (default: the model's own)");
     app.add_option("--threads", threads, "threads")->capture_default_str()->check(CLI::Range(1, 1024));
-    app.add_option("--precision", precision, "f32, int8, or automatic: what a server would choose")
+    app.add_option("--precision", precision, "f32, bf16, int8, or automatic: what a server would choose")
         ->capture_default_str()
-        ->check(CLI::IsMember({"f32", "int8", "automatic"}));
+        ->check(CLI::IsMember({"f32", "bf16", "int8", "automatic"}));
   }
 
   promptcache::EmbedderOptions options() const {
