@@ -1,1 +1,1 @@
-set(promptcache_sources classification.cpp platt.cpp roc.cpp stream.cpp)
+set(promptcache_sources classification.cpp hit_bound.cpp platt.cpp roc.cpp stream.cpp)

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace promptcache {
+
+/// One-sided upper bound, of this confidence, of the probability of an event that was seen `events` times in `trials`
+/// independent trials (Clopper and Pearson 1934). 1 without trials. Throws `Error(usage)` for more events than trials
+/// or a confidence outside (0, 1).
+double binomial_upper_bound(std::size_t events, std::size_t trials, double confidence);
+
+/// Fewest trials in which an event that is never seen has `binomial_upper_bound` at most `target`: 149 for 2 % at 95 %.
+std::size_t fewest_trials(double target, double confidence);
+
+/// For each pair a number that it shares with all pairs connected to it through common questions, from 0 on in order of
+/// appearance.
+std::vector<std::size_t> question_clusters(std::span<const std::string> q1, std::span<const std::string> q2);
+
+/// One pair of each cluster, the same for the same seed, chosen without regard to score or label; positions, ascending.
+std::vector<std::size_t> one_of_each_cluster(std::span<const std::size_t> clusters, std::uint64_t seed);
+
+/// What a threshold would have served, and what that says about the rate of wrong hits among hits.
+struct HitBound {
+  double threshold = 0;     ///< served are scores strictly above it
+  std::size_t hits = 0;
+  std::size_t wrong = 0;
+  double upper_bound = 1;   ///< of the rate of wrong hits
+};
+
+struct HitBoundOptions {
+  double target = 0.02;      ///< largest rate of wrong hits to be accepted
+  double confidence = 0.95;  ///< of each bound, and of the chosen threshold's
+  double growth = 1.1;       ///< hits of one threshold over those of the one before
+};
+
+/// Thresholds tested in a fixed sequence, and the loosest that passed.
+struct ThresholdChoice {
+  std::vector<HitBound> tested;    ///< from the strictest on; all but the last passed, or all
+  std::optional<HitBound> chosen;  ///< the last that passed; none when the first did not, or there are too few pairs
+};
+
+/// The loosest threshold whose rate of wrong hits is at most `target` with this confidence. The thresholds are fixed by
+/// the scores alone: the first has as many hits as are needed for no error to be proof, each further one `growth` times
+/// as many; they are tested from the strictest on until one fails. Testing a fixed sequence costs no confidence (Maurer
+/// et al. 1995). Valid for independent pairs, that is, one of each cluster, drawn as those that will be served.
+/// `positive[i]` is nonzero where a hit would be right. Throws `Error`: usage (lengths, options), numeric (scores).
+ThresholdChoice choose_threshold(std::span<const double> scores, std::span<const std::uint8_t> positive,
+                                 const HitBoundOptions& options = {});
+
+}  // namespace promptcache
