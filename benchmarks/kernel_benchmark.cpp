@@ -121,9 +121,8 @@ void between(benchmark::State& state, std::size_t width, bool activation) {
     }
     benchmark::DoNotOptimize(codes.data());
   }
-  state.counters["values/ns"] = benchmark::Counter(static_cast<double>(rows * width) / 1e9 *
-                                                       static_cast<double>(state.iterations()),
-                                                   benchmark::Counter::kIsRate);
+  state.counters["values/ns"] = benchmark::Counter(
+      static_cast<double>(rows * width) / 1e9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 constexpr std::size_t width = 384;

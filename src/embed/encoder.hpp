@@ -51,7 +51,8 @@ struct CodedRows {
   }
 };
 
-/// What one running call needs of its own: activations and, for each of its threads, oneDNN's stream. One call at a time.
+/// What one running call needs of its own: activations and, for each of its threads, oneDNN's stream. One call at a
+/// time.
 class Workspace {
  public:
   /// Hidden states of the last `Encoder::run`, [tokens, hidden_size].
@@ -100,7 +101,8 @@ class Encoder {
 
   /// From what `packed()` of an encoder of the same weights, configuration, arithmetic and kernels gave, on a boundary
   /// of 64 bytes, and the table of words. Throws `Error(format)` when `packed` has another size.
-  Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic, int threads);
+  Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic,
+          int threads);
   ~Encoder();
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -144,8 +146,8 @@ class Encoder {
   MatrixProduct attention_output_;
   MatrixProduct up_;
   MatrixProduct down_;
-  Shared<float> words_;        // [vocabulary_size, hidden]
-  Shared<std::byte> packed_;   // what the following point into
+  Shared<float> words_;               // [vocabulary_size, hidden]
+  Shared<std::byte> packed_;          // what the following point into
   const float* positions_ = nullptr;  // [position_rows, hidden], the row of token type 0 added
   LayerNorm norm_;
   std::vector<Layer> layers_;

@@ -38,9 +38,9 @@ struct PackedWeights {
 ///
 /// oneDNN 2.6 has a kernel that reads packed f32 weights without copying them as a matrix product on AVX-512 only. On
 /// AVX2 its 1x1 convolution is such a kernel, 1.2 to 1.7 times as fast as its matmul there, so tokens are given to it
-/// as the pixels of one image. Bytes go to a kernel of ours on AVX2 (byte_product.hpp). Safe from many threads; a number
-/// of rows that oneDNN sees for the first time costs the making of its kernel, about 0.2 ms, and there are at most
-/// `max_rows` of them.
+/// as the pixels of one image. Bytes go to a kernel of ours on AVX2 (byte_product.hpp). Safe from many threads; a
+/// number of rows that oneDNN sees for the first time costs the making of its kernel, about 0.2 ms, and there are at
+/// most `max_rows` of them.
 class MatrixProduct {
  public:
   static constexpr std::size_t max_rows = 128;  // more tokens gain nothing and leave the second-level cache
