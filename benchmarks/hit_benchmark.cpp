@@ -2,8 +2,8 @@
 //
 //     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9]
 //
-// Half of the questions of the positive pairs are asked, and have about 16 tokens; the others, and what is missing of
-// the entries from all other pairs, are cached.
+// Asked are second questions of positive pairs that have about 16 tokens; cached are their first questions and, up to
+// the number of entries, those of all other pairs.
 
 #include <algorithm>
 #include <chrono>

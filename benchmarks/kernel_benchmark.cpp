@@ -6,16 +6,11 @@
 #include <benchmark/benchmark.h>
 #include <hwy/aligned_allocator.h>
 
-#include <chrono>
-#include <cmath>
-#include <memory>
-#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "embed/byte_product.hpp"
-#include "embed/encoder.hpp"
 #include "embed/kernels.hpp"
 #include "embed/matrix_product.hpp"
 #include "embed/openmp_threads.hpp"

@@ -117,9 +117,6 @@ class Encoder {
   /// Has oneDNN make its kernels for up to so many tokens, which their first use would wait for.
   void prepare(std::size_t tokens) const;
 
-  /// oneDNN's kernel of the largest product at so many tokens; for benchmarks.
-  std::string kernel(std::size_t tokens) const { return up_.kernel(tokens); }
-
  private:
   struct Linear;
   struct Layer;

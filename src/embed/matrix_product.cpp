@@ -4,7 +4,6 @@
 #include <string_view>
 #include <vector>
 
-#include "embed/byte_product.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/isa.hpp"
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "embed/byte_product.hpp"
 #include "promptcache/model/model_directory.hpp"  // Activation
 
 namespace promptcache::embed {
@@ -63,7 +64,7 @@ class MatrixProduct {
   /// for `readable_beyond` more than that.
   void run(const void* x, std::size_t rows, const PackedWeights& weights, void* y, dnnl::stream& stream,
            dnnl::memory& scratch) const;
-  static constexpr std::size_t readable_beyond = 8;
+  static constexpr std::size_t readable_beyond = byte_product_block;
 
   /// Makes what the first run of so many rows would have to make.
   void prepare(std::size_t rows) const {
