@@ -2,8 +2,8 @@
 //
 //     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9]
 //
-// Half of the questions of the positive pairs are asked, and have about 16 tokens; the others, and what is missing of the
-// entries from all other pairs, are cached.
+// Asked are second questions of positive pairs that have about 16 tokens; cached are their first questions and, up to
+// the number of entries, those of all other pairs.
 
 #include <algorithm>
 #include <chrono>
@@ -80,7 +80,9 @@ void run(int argc, char** argv) {
   const std::vector<Pair> pairs = read_pair_file(pairs_path).pairs;
   const auto encoder = TransformerEmbedder::open(model, {.parallel_callers = 2});
   const auto tokenizer = open_tokenizer(ModelDirectory::open(model));
-  const auto tokens = [&](const std::string& text) { return tokenizer->encode(text, encoder->max_tokens()).ids.size(); };
+  const auto tokens = [&](const std::string& text) {
+    return tokenizer->encode(text, encoder->max_tokens()).ids.size();
+  };
 
   constexpr std::size_t most_asked = 2000;
   std::vector<std::string> asked;

@@ -6,16 +6,11 @@
 #include <benchmark/benchmark.h>
 #include <hwy/aligned_allocator.h>
 
-#include <chrono>
-#include <cmath>
-#include <memory>
-#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "embed/byte_product.hpp"
-#include "embed/encoder.hpp"
 #include "embed/kernels.hpp"
 #include "embed/matrix_product.hpp"
 #include "embed/openmp_threads.hpp"
@@ -121,9 +116,8 @@ void between(benchmark::State& state, std::size_t width, bool activation) {
     }
     benchmark::DoNotOptimize(codes.data());
   }
-  state.counters["values/ns"] = benchmark::Counter(static_cast<double>(rows * width) / 1e9 *
-                                                       static_cast<double>(state.iterations()),
-                                                   benchmark::Counter::kIsRate);
+  state.counters["values/ns"] = benchmark::Counter(
+      static_cast<double>(rows * width) / 1e9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 constexpr std::size_t width = 384;

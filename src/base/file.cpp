@@ -34,7 +34,8 @@ int open_alone(const std::string& path) {
     if (descriptor < 0) return descriptor;
     while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
     }  // a file system without locks has no two writers
-    struct stat ours {}, there {};
+    struct stat ours {
+    }, there{};
     const bool same = ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
                       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
     if (same && (!S_ISREG(ours.st_mode) || ::ftruncate(descriptor, 0) == 0)) return descriptor;

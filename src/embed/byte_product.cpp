@@ -26,8 +26,7 @@ std::size_t panels_of(std::size_t out) { return (out + panel - 1) / panel; }
 /// One panel of outputs for `Rows` rows; those of the sums are `stride` apart.
 template <int Rows>
 __attribute__((target("avx2"))) void multiply_panel(const std::uint8_t* x, std::size_t in, std::size_t blocks,
-                                                    const std::int8_t* weights, std::int32_t* y,
-                                                    std::size_t stride) {
+                                                    const std::int8_t* weights, std::int32_t* y, std::size_t stride) {
   __m256i sum[Rows];  // in registers, as long as every loop over it is unrolled
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) sum[r] = _mm256_setzero_si256();
@@ -81,7 +80,8 @@ void pack_byte_product(const std::int8_t* weights, std::size_t in, std::size_t o
       for (std::size_t o = 0; o < panel; ++o) {
         std::int8_t* four = packed + 4 * o;
         std::memset(four, 0, 4);
-        if (first + o < out && i < in) std::memcpy(four, weights + (first + o) * in + i, std::min<std::size_t>(4, in - i));
+        if (first + o < out && i < in)
+          std::memcpy(four, weights + (first + o) * in + i, std::min<std::size_t>(4, in - i));
       }
     }
   }

@@ -9,7 +9,8 @@
 
 namespace promptcache::embed {
 
-/// Whether it is the way to multiply bytes here: the active instruction set is AVX2, and oneDNN knows of nothing better.
+/// Whether it is the way to multiply bytes here: the active instruction set is AVX2, and oneDNN knows of nothing
+/// better.
 bool byte_product_wanted();
 
 /// Inputs are taken in blocks of so many; of the last row the kernel reads, and ignores, what a block lacks.

@@ -297,9 +297,8 @@ void Encoder::run_layer_int8(const Layer& layer, std::span<const Sequence> seque
     return Sums{lane.sums.data(), row_codes, rows, out};
   };
   for_each_part(tokens, workspace, [&](std::size_t begin, std::size_t rows, Workspace::Lane& lane) {
-    const Sums found =
-        multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
-                 workspace.hidden_codes_.rows.data() + begin, rows, 3 * width, lane);
+    const Sums found = multiply(projection_, layer.projection, workspace.hidden_codes_.codes.data() + begin * width,
+                                workspace.hidden_codes_.rows.data() + begin, rows, 3 * width, lane);
     dequantize(found, layer.projection.columns(), workspace.projections_.data() + begin * 3 * width);
   });
   attend_all(sequences, workspace);

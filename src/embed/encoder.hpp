@@ -51,7 +51,8 @@ struct CodedRows {
   }
 };
 
-/// What one running call needs of its own: activations and, for each of its threads, oneDNN's stream. One call at a time.
+/// What one running call needs of its own: activations and, for each of its threads, oneDNN's stream. One call at a
+/// time.
 class Workspace {
  public:
   /// Hidden states of the last `Encoder::run`, [tokens, hidden_size].
@@ -100,7 +101,8 @@ class Encoder {
 
   /// From what `packed()` of an encoder of the same weights, configuration, arithmetic and kernels gave, on a boundary
   /// of 64 bytes, and the table of words. Throws `Error(format)` when `packed` has another size.
-  Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic, int threads);
+  Encoder(const EncoderConfig& config, Shared<float> words, Shared<std::byte> packed, Arithmetic arithmetic,
+          int threads);
   ~Encoder();
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -114,9 +116,6 @@ class Encoder {
 
   /// Has oneDNN make its kernels for up to so many tokens, which their first use would wait for.
   void prepare(std::size_t tokens) const;
-
-  /// oneDNN's kernel of the largest product at so many tokens; for benchmarks.
-  std::string kernel(std::size_t tokens) const { return up_.kernel(tokens); }
 
  private:
   struct Linear;
@@ -144,8 +143,8 @@ class Encoder {
   MatrixProduct attention_output_;
   MatrixProduct up_;
   MatrixProduct down_;
-  Shared<float> words_;        // [vocabulary_size, hidden]
-  Shared<std::byte> packed_;   // what the following point into
+  Shared<float> words_;               // [vocabulary_size, hidden]
+  Shared<std::byte> packed_;          // what the following point into
   const float* positions_ = nullptr;  // [position_rows, hidden], the row of token type 0 added
   LayerNorm norm_;
   std::vector<Layer> layers_;

@@ -262,8 +262,8 @@ void normalize(float* vector, std::size_t width) {
       [&](std::size_t i) HWY_ATTR { vector[i] *= inverse; });
 }
 
-// erf as x P(x^2) / Q(x^2), our own least-squares fit with weights moved towards the largest error: off by 2.4e-6 at most,
-// without an exponential. From 3.3 on it is 1 as far as that tells.
+// erf as x P(x^2) / Q(x^2), our own least-squares fit with weights moved towards the largest error: off by 2.4e-6 at
+// most, without an exponential. From 3.3 on it is 1 as far as that tells.
 HWY_INLINE V erf_of(V z) {
   const Vectors d;
   const V x = hn::Clamp(z, hn::Set(d, -3.3F), hn::Set(d, 3.3F));

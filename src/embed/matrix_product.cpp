@@ -4,7 +4,6 @@
 #include <string_view>
 #include <vector>
 
-#include "embed/byte_product.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/isa.hpp"
 
@@ -85,7 +84,7 @@ dnnl::convolution_forward::primitive_desc describe_convolution(const Shape& shap
   const dnnl::memory::desc source({1, shape.in, shape.rows}, shape.source(), Tag::nwc);
   const dnnl::memory::desc weights =
       shape.packed != nullptr ? *shape.packed : dnnl::memory::desc({shape.out, shape.in, 1}, shape.weights(), Tag::any);
-  const dnnl::memory::desc bias = 
+  const dnnl::memory::desc bias =
       shape.has_bias() ? dnnl::memory::desc({shape.out}, Type::f32, Tag::a) : dnnl::memory::desc();
   const dnnl::memory::desc target({1, shape.out, shape.rows}, shape.target(), Tag::nwc);
   const auto inference = dnnl::prop_kind::forward_inference;
@@ -118,11 +117,9 @@ bool has_arithmetic(Arithmetic arithmetic) {
 #if defined(__x86_64__) || defined(__i386__)
   const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
   for (const dnnl::cpu_isa with : {
-         dnnl::cpu_isa::avx512_core_bf16,
-         dnnl::cpu_isa::avx512_core_amx,
+         dnnl::cpu_isa::avx512_core_bf16, dnnl::cpu_isa::avx512_core_amx,
 #if DNNL_VERSION_MAJOR >= 3
-         dnnl::cpu_isa::avx512_core_fp16,
-         dnnl::cpu_isa::avx512_core_amx_fp16,
+             dnnl::cpu_isa::avx512_core_fp16, dnnl::cpu_isa::avx512_core_amx_fp16,
 #endif
        }) {
     if (isa == with) return true;
@@ -149,8 +146,12 @@ struct MatrixProduct::Plan {
 
   template <class Description>
   static Plan of(const Description& description, const dnnl::primitive& primitive) {
-    return {primitive, description.src_desc(), description.dst_desc(), description.query_md(dnnl::query::exec_arg_md, DNNL_ARG_BIAS),
-            description.scratchpad_desc(), description.impl_info_str()};
+    return {primitive,
+            description.src_desc(),
+            description.dst_desc(),
+            description.query_md(dnnl::query::exec_arg_md, DNNL_ARG_BIAS),
+            description.scratchpad_desc(),
+            description.impl_info_str()};
   }
 };
 
@@ -188,8 +189,7 @@ const MatrixProduct::Plan& MatrixProduct::plan(std::size_t rows) const {
   found = plans_[rows].load(std::memory_order_acquire);
   if (found != nullptr) return *found;
   std::unique_ptr<Plan> made;
-  const Shape shape{Dim(rows), Dim(in_), Dim(out_), recipe_->arithmetic, recipe_->activated,
-                    &recipe_->packed};
+  const Shape shape{Dim(rows), Dim(in_), Dim(out_), recipe_->arithmetic, recipe_->activated, &recipe_->packed};
   if (recipe_->convolution) {
     const auto description = describe_convolution(shape, recipe_->attributes);
     made = std::make_unique<Plan>(Plan::of(description, dnnl::convolution_forward(description)));
@@ -247,8 +247,7 @@ void MatrixProduct::run(const void* x, std::size_t rows, const PackedWeights& we
   const dnnl::memory packed = memory(recipe_->packed, weights.weights);
   const dnnl::memory target = memory(plan.target, y);
   // In int8 the bias is for whoever makes values of the sums, and oneDNN refuses what it was not promised.
-  const dnnl::memory bias =
-      recipe_->arithmetic == Arithmetic::int8 ? dnnl::memory() : memory(plan.bias, weights.bias);
+  const dnnl::memory bias = recipe_->arithmetic == Arithmetic::int8 ? dnnl::memory() : memory(plan.bias, weights.bias);
   const std::size_t wanted = plan.scratch.get_size();
   if (wanted > 0 && (!scratch || scratch.get_desc().get_size() < wanted))
     scratch = dnnl::memory(plan.scratch, cpu_engine());

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "embed/byte_product.hpp"
 #include "promptcache/model/model_directory.hpp"  // Activation
 
 namespace promptcache::embed {
@@ -38,9 +39,9 @@ struct PackedWeights {
 ///
 /// oneDNN 2.6 has a kernel that reads packed f32 weights without copying them as a matrix product on AVX-512 only. On
 /// AVX2 its 1x1 convolution is such a kernel, 1.2 to 1.7 times as fast as its matmul there, so tokens are given to it
-/// as the pixels of one image. Bytes go to a kernel of ours on AVX2 (byte_product.hpp). Safe from many threads; a number
-/// of rows that oneDNN sees for the first time costs the making of its kernel, about 0.2 ms, and there are at most
-/// `max_rows` of them.
+/// as the pixels of one image. Bytes go to a kernel of ours on AVX2 (byte_product.hpp). Safe from many threads; a
+/// number of rows that oneDNN sees for the first time costs the making of its kernel, about 0.2 ms, and there are at
+/// most `max_rows` of them.
 class MatrixProduct {
  public:
   static constexpr std::size_t max_rows = 128;  // more tokens gain nothing and leave the second-level cache
@@ -63,7 +64,7 @@ class MatrixProduct {
   /// for `readable_beyond` more than that.
   void run(const void* x, std::size_t rows, const PackedWeights& weights, void* y, dnnl::stream& stream,
            dnnl::memory& scratch) const;
-  static constexpr std::size_t readable_beyond = 8;
+  static constexpr std::size_t readable_beyond = byte_product_block;
 
   /// Makes what the first run of so many rows would have to make.
   void prepare(std::size_t rows) const {

@@ -11,8 +11,8 @@
 
 namespace promptcache::embed {
 
-/// An encoder's packed weights in a file beside the model, so that the next opening only maps them. `key` stands for all
-/// that decides the bytes: weights, configuration, arithmetic, kernels.
+/// An encoder's packed weights in a file beside the model, so that the next opening only maps them. `key` stands for
+/// all that decides the bytes: weights, configuration, arithmetic, kernels.
 ///
 /// The bytes of the file, on a boundary of 64; nothing when there is no such file, it has another key or size, or its
 /// digest is not that of its content.

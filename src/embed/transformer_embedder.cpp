@@ -165,7 +165,8 @@ struct TransformerEmbedder::Impl {
                                                       std::move(*packed), arithmetic, threads);
       }
     }
-    auto packed_now = std::make_unique<const embed::Encoder>(config, load_encoder_weights(directory), arithmetic, threads);
+    auto packed_now =
+        std::make_unique<const embed::Encoder>(config, load_encoder_weights(directory), arithmetic, threads);
     if (kept && notes.settled()) embed::save_packed_weights(path, packed_key(), packed_now->packed());
     return packed_now;
   }

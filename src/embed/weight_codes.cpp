@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "embed/matrix_product.hpp"  // cpu_engine
@@ -11,7 +10,7 @@
 namespace promptcache::embed {
 namespace {
 
-constexpr std::size_t block = 8;
+constexpr std::size_t block = byte_product_block;  // the groups are those of the byte product
 
 struct Extent {
   float largest = 0;        // of all magnitudes

@@ -13,9 +13,9 @@ namespace promptcache::embed {
 std::string kernel_versions();
 
 /// What opening a model has found out about its file of weights and need not find out again: the digest, and how near
-/// other precisions come to f32. Kept in `promptcache-notes.json` beside the file and believed as long as the file has the same
-/// size, time of change and inode. A directory that cannot be written, or a damaged or foreign note, costs the time
-/// again and nothing else; of two processes that write at once one wins.
+/// other precisions come to f32. Kept in `promptcache-notes.json` beside the file and believed as long as the file has
+/// the same size, time of change and inode. A directory that cannot be written, or a damaged or foreign note, costs the
+/// time again and nothing else; of two processes that write at once one wins.
 class WeightsNotes {
  public:
   /// Throws `Error` when the weights cannot be read.

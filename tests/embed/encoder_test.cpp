@@ -230,7 +230,8 @@ double lowest_cosine(const EncoderConfig& config, const std::vector<std::size_t>
 }  // namespace
 
 TEST_CASE("in int8 and bf16 the encoder comes near its definition") {
-  for (const auto& [arithmetic, least] : {std::pair(embed::Arithmetic::int8, 0.998), {embed::Arithmetic::bf16, 0.9995}}) {
+  for (const auto& [arithmetic, least] :
+       {std::pair(embed::Arithmetic::int8, 0.998), {embed::Arithmetic::bf16, 0.9995}}) {
     if (!embed::has_arithmetic(arithmetic)) continue;
     const auto lowest = [&, a = arithmetic](const EncoderConfig& config, const std::vector<std::size_t>& lengths,
                                             int threads) { return lowest_cosine(config, lengths, a, threads); };
@@ -239,7 +240,7 @@ TEST_CASE("in int8 and bf16 the encoder comes near its definition") {
     CHECK(lowest(config, {5, 1, 9, 3, 17}, 1) >= least);
     CHECK(lowest(config, {131, 2, 7}, 1) >= least);  // more tokens than one product takes
     CHECK(lowest(config, {20, 3, 140}, several_threads) >= least);
-    CHECK(lowest(config, {1}, several_threads) >= least);  // fewer tokens than threads
+    CHECK(lowest(config, {1}, several_threads) >= least);                   // fewer tokens than threads
     CHECK(lowest(small_config(3, 15, 117), {5, 1, 9, 3, 17}, 1) >= least);  // widths that fill no vector
     config.activation = Activation::gelu_tanh;
     CHECK(lowest(config, {7, 4}, 1) >= least);

@@ -41,8 +41,8 @@ class SafetensorsFile {
   /// tensor, mismatch for another shape, unsupported for another type, numeric for NaN or infinity.
   std::vector<float> read_f32(std::string_view name, std::span<const std::size_t> shape) const;
 
-  /// The values of an F32 tensor where they are in the mapping, unchecked for NaN; nothing for another type, or one that
-  /// is not aligned in the file. Throws `Error`: not_found, mismatch.
+  /// The values of an F32 tensor where they are in the mapping, unchecked for NaN; nothing for another type, or one
+  /// that is not aligned in the file. Throws `Error`: not_found, mismatch.
   std::span<const float> mapped_f32(std::string_view name, std::span<const std::size_t> shape) const;
 
  private:
