@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "eval/resampling.hpp"
 #include "promptcache/base/error.hpp"
+#include "promptcache/eval/roc.hpp"
 
 namespace promptcache {
 
@@ -52,12 +54,22 @@ CalibrationResult calibrate(std::span<const double> similarities, std::span<cons
   result.fit_pairs = fit.size();
 
   std::vector<double> fit_similarities, fit_labels;
+  std::vector<std::uint8_t> fit_positive;
   for (const std::size_t pair : fit) {
     fit_similarities.push_back(similarities[pair]);
     fit_labels.push_back(labels[pair]);
+    fit_positive.push_back(labels[pair] >= 0.5 ? 1 : 0);
   }
   try {
     result.head = fit_platt(fit_similarities, fit_labels);
+    // Every sample has a slope; one that chance explains would be written down as knowledge.
+    const std::optional<IntervalEstimate> auc = roc_auc_interval(fit_similarities, fit_positive);
+    if (!auc || auc->low <= 0.5) {
+      result.head.reset();
+      result.no_head = "the similarities do not rise with the label beyond doubt: ";
+      result.no_head += auc ? "AUC " + std::to_string(auc->value) + ", 95 % interval from " + std::to_string(auc->low)
+                            : "fewer than two pairs of a class";
+    }
   } catch (const Error& error) {
     result.no_head = error.what();
   }

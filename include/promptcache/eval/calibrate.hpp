@@ -23,8 +23,8 @@ struct CalibrationResult {
   std::size_t pairs = 0;
   std::size_t clusters = 0;
   std::size_t fit_pairs = 0;        ///< pairs of the half that lambda and c come from
-  std::optional<Calibration> head;  ///< empty where nothing can be fitted
-  std::string no_head;              ///< why, as `fit_platt` says it
+  std::optional<Calibration> head;  ///< empty where nothing can be fitted: one class, or an AUC not surely above 1/2
+  std::string no_head;              ///< why
   ThresholdChoice thresholds;       ///< on one pair of each cluster of the other half
 };
 
