@@ -5,7 +5,7 @@
 namespace promptcache {
 
 // Upper bounds of E|P^ - P*|, the mean distance of the estimated probability from the true one, for the minimiser of a
-// loss over `pairs` independent training pairs. A derivation of our own (docs/formats.md has it in full), not the
+// loss over `pairs` independent training pairs. A derivation of our own (docs/bounds.md), not the
 // paper's. They hold with probability 1 - delta when some member of the class is the truth (P = P*), the class is
 // finite, lambda and c are those of the truth, and the minimum over the class has been found. Training an encoder
 // grants none of the last three; even so the bounds say how far theory is from practice.
