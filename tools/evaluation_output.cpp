@@ -249,7 +249,9 @@ std::string wrong_hits_text(const WrongHits& hits) {
     text += line;
   }
   if (!choice.chosen) {
-    text += "    the strictest threshold fails already: none is shown to keep wrong hits at " + target + "\n";
+    text += "    the strictest threshold fails already: none is shown to keep wrong hits at " + target +
+            " (on fresh pairs, --first-hits with more than " + std::to_string(choice.tested.front().hits) +
+            " forgives errors)\n";
   } else if (!hits.deployed) {
     text += "    no threshold is recommended: only pairs drawn as deployed (--deployed) say what it would do there\n";
   } else {

@@ -141,6 +141,9 @@ int main(int argc, char** argv) {
   app.add_option("--target-wrong-hits", options.hits.target, "share of wrong ones among hits to accept")
       ->capture_default_str();
   app.add_option("--confidence", options.hits.confidence, "that the share is not larger")->capture_default_str();
+  app.add_option(
+      "--first-hits", options.hits.first_hits,
+      "hits of the strictest threshold tested, if more than the fewest that can pass; more forgive an error");
   app.add_option("--train", options.train, "training pairs, to warn of questions that occur in both; may be repeated");
   options.embedder.add_to(app);
   app.add_option("--json", options.json, "write the outcome to this file too");

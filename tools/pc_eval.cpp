@@ -132,6 +132,9 @@ int main(int argc, char** argv) {
   app.add_option("--target-wrong-hits", options.hits.target, "share of wrong ones among hits to accept")
       ->capture_default_str();
   app.add_option("--confidence", options.hits.confidence, "of the upper bounds on wrong hits")->capture_default_str();
+  app.add_option(
+      "--first-hits", options.hits.first_hits,
+      "hits of the strictest threshold tested, if more than the fewest that can pass; more forgive an error");
   app.add_option("--resamples", options.resamples, "of the question clusters, for intervals")
       ->capture_default_str()
       ->check(CLI::Range(100, 1000000));

@@ -44,6 +44,15 @@ struct BinnedPairs {
 
   std::size_t bins() const { return begin.size() - 1; }
 
+  /// By how much the noise of a mean over few clusters is larger than its resamples show.
+  double small_sample_factor(std::size_t bin) const {
+    std::vector<std::uint32_t> seen(cluster.begin() + static_cast<std::ptrdiff_t>(begin[bin]),
+                                    cluster.begin() + static_cast<std::ptrdiff_t>(begin[bin + 1]));
+    std::sort(seen.begin(), seen.end());
+    const auto count = static_cast<double>(std::unique(seen.begin(), seen.end()) - seen.begin());
+    return count > 1 ? std::sqrt(count / (count - 1)) : 1;
+  }
+
   /// Mean gap and share of the weight of each bin.
   void measure(const std::vector<std::uint32_t>& times, double* gaps, double* shares) const {
     double total = 0;
@@ -143,6 +152,13 @@ std::optional<CalibrationIntervals> bootstrap_calibration(std::span<const double
         }
         briers[number] = sum / size;
       });
+
+  for (std::size_t bin = 0; bin < width; ++bin) {
+    const double factor = pairs.small_sample_factor(bin);
+    for (std::size_t i = bin; i < rows; i += width) {
+      noise.gaps[i] = gaps[bin] + factor * (noise.gaps[i] - gaps[bin]);
+    }
+  }
 
   CalibrationIntervals result;
   const double ece = mean_absolute(gaps, shares);

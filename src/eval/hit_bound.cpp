@@ -114,7 +114,8 @@ ThresholdChoice choose_threshold(std::span<const double> scores, std::span<const
   std::size_t wrong = 0;
   std::size_t hits = 0;
   bool failed = false;
-  double wanted = static_cast<double>(fewest_trials(options.target, options.confidence));
+  const std::size_t fewest = fewest_trials(options.target, options.confidence);
+  double wanted = static_cast<double>(std::max(fewest, options.first_hits));
   while (wanted <= static_cast<double>(scores.size())) {
     const auto least = static_cast<std::size_t>(std::ceil(wanted));
     // Equal scores are served together or not at all.

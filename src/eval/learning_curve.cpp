@@ -19,21 +19,27 @@ constexpr double least_power = 0.05;
 constexpr double most_power = 2;
 constexpr std::size_t refit_count = 1000;
 
-/// a + b (n / largest)^-g and its sum of squared errors; relative numbers of pairs keep b in the range of the errors.
+/// The points of one number of pairs; x is ln(n / largest).
+struct Size {
+  double x = 0, count = 0, mean = 0;
+};
+
+/// a + b (n / largest)^-g and its sum of squared errors, that within sizes left out; relative numbers of pairs keep b
+/// in the range of the errors.
 struct Fit {
   double a = 0, b = 0, g = 0, squares = 0;
 };
 
-/// Least squares in a and b, both not negative, for one g; x is ln(n / largest).
-Fit fit_linear(const std::vector<double>& x, const std::vector<double>& y, double g) {
-  const auto n = static_cast<double>(x.size());
-  double sum_u = 0, sum_uu = 0, sum_y = 0, sum_uy = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double u = std::exp(-g * x[i]);
-    sum_u += u;
-    sum_uu += u * u;
-    sum_y += y[i];
-    sum_uy += u * y[i];
+/// Least squares in a and b, both not negative, for one g.
+Fit fit_linear(const std::vector<Size>& sizes, double g) {
+  double n = 0, sum_u = 0, sum_uu = 0, sum_y = 0, sum_uy = 0;
+  for (const Size& size : sizes) {
+    const double u = std::exp(-g * size.x);
+    n += size.count;
+    sum_u += size.count * u;
+    sum_uu += size.count * u * u;
+    sum_y += size.count * size.mean;
+    sum_uy += size.count * u * size.mean;
   }
   Fit fit;
   fit.g = g;
@@ -50,28 +56,38 @@ Fit fit_linear(const std::vector<double>& x, const std::vector<double>& y, doubl
     fit.b = 0;
     fit.a = std::max(0.0, sum_y / n);
   }
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double gap = y[i] - fit.a - fit.b * std::exp(-g * x[i]);
-    fit.squares += gap * gap;
+  for (const Size& size : sizes) {
+    const double gap = size.mean - fit.a - fit.b * std::exp(-g * size.x);
+    fit.squares += size.count * gap * gap;
   }
   return fit;
 }
 
-Fit fit_power_law(const std::vector<double>& x, const std::vector<double>& y) {
+Fit fit_power_law(const std::vector<Size>& sizes) {
   constexpr int steps = 24;
   const double ratio = std::pow(most_power / least_power, 1.0 / steps);
-  Fit best = fit_linear(x, y, least_power);
+  Fit best = fit_linear(sizes, least_power);
   for (int step = 1; step <= steps; ++step) {
-    const Fit fit = fit_linear(x, y, least_power * std::pow(ratio, step));
+    const Fit fit = fit_linear(sizes, least_power * std::pow(ratio, step));
     if (fit.squares < best.squares) best = fit;
   }
   double low = std::max(least_power, best.g / ratio), high = std::min(most_power, best.g * ratio);
   constexpr double golden = 0.6180339887498949;
-  for (int step = 0; step < 20; ++step) {
-    const Fit left = fit_linear(x, y, high - golden * (high - low));
-    const Fit right = fit_linear(x, y, low + golden * (high - low));
-    (left.squares <= right.squares ? high : low) = left.squares <= right.squares ? right.g : left.g;
-    if (std::min(left.squares, right.squares) < best.squares) best = left.squares <= right.squares ? left : right;
+  Fit left = fit_linear(sizes, high - golden * (high - low));
+  Fit right = fit_linear(sizes, low + golden * (high - low));
+  for (int step = 0; step < 18; ++step) {
+    if (left.squares <= right.squares) {
+      high = right.g;
+      right = left;
+      left = fit_linear(sizes, high - golden * (high - low));
+    } else {
+      low = left.g;
+      left = right;
+      right = fit_linear(sizes, low + golden * (high - low));
+    }
+  }
+  for (const Fit& fit : {left, right}) {
+    if (fit.squares < best.squares) best = fit;
   }
   return best;
 }
@@ -89,20 +105,39 @@ struct Noise {
   std::size_t freedom = 0;
 };
 
+/// Errors by size, their means, and the squares about these.
+struct Table {
+  std::vector<Size> sizes;
+  double within = 0;
+  double points = 0, total = 0, total_squares = 0;
+
+  void add(double x, const std::vector<double>& errors) {
+    Size size{x, static_cast<double>(errors.size()), 0};
+    for (const double error : errors) {
+      size.mean += error / size.count;
+      total += error;
+      total_squares += error * error;
+    }
+    sizes.push_back(size);
+    within += squares_about_mean(errors);
+    points += size.count;
+  }
+  /// Share of the squares about the mean that a fit takes away.
+  double explained_by(const Fit& fit) const {
+    const double flat = total_squares - total * total / points;
+    return 1 - (fit.squares + within) / std::max(flat, 1e-300);
+  }
+};
+
 /// The larger of the variance within sizes and that about the curve: seeds of one size share its pairs, so their spread
 /// alone may be too small.
-Noise noise_of(const std::map<double, std::vector<double>>& by_size, const Fit& fit, std::size_t points) {
+Noise noise_of(const Table& table, const Fit& fit) {
   Noise result;
-  double within = 0;
-  std::size_t repeats = 0;
-  for (const auto& [size, errors] : by_size) {
-    within += squares_about_mean(errors);
-    repeats += errors.size() - 1;
-  }
-  if (repeats >= 2) result = {within / static_cast<double>(repeats), repeats};
-  if (points > 3) {
-    const double about = fit.squares / static_cast<double>(points - 3);
-    if (result.freedom == 0 || about > result.variance) result = {about, points - 3};
+  const auto repeats = static_cast<std::size_t>(table.points) - table.sizes.size();
+  if (repeats >= 2) result = {table.within / static_cast<double>(repeats), repeats};
+  if (table.points > 3) {
+    const double about = (fit.squares + table.within) / (table.points - 3);
+    if (result.freedom == 0 || about > result.variance) result = {about, static_cast<std::size_t>(table.points) - 3};
   }
   return result;
 }
@@ -144,14 +179,11 @@ LearningCurve fit_learning_curve(std::span<const LearningPoint> points, std::uin
     curve.largest = std::max(curve.largest, point.pairs);
   }
   curve.sizes = by_size.size();
-  std::vector<double> x, y;
-  for (const LearningPoint& point : points) {
-    x.push_back(std::log(point.pairs / curve.largest));
-    y.push_back(point.error);
-  }
+  Table table;
+  for (const auto& [pairs, errors] : by_size) table.add(std::log(pairs / curve.largest), errors);
 
-  const Fit fit = fit_power_law(x, y);
-  const Noise noise = noise_of(by_size, fit, points.size());
+  const Fit fit = fit_power_law(table.sizes);
+  const Noise noise = noise_of(table, fit);
   const double deviation = std::sqrt(noise.variance);
   const auto absolute_b = [&](const Fit& of) { return of.b * std::pow(curve.largest, of.g); };
   curve.noise = deviation;
@@ -165,13 +197,19 @@ LearningCurve fit_learning_curve(std::span<const LearningPoint> points, std::uin
   }
 
   // Fresh points about the curve, and about a flat line; the noise itself is known only as well as its freedom allows.
-  const double flat_squares = squares_about_mean(y);
-  double flat_mean = 0;
-  for (const double value : y) flat_mean += value / static_cast<double>(y.size());
-  const double gained = 1 - fit.squares / std::max(flat_squares, 1e-300);
+  const double explained = table.explained_by(fit);
   std::vector<double> as, bs, gs;
   double flat_as_good = 0;
-  std::vector<double> fresh(y.size());
+  std::vector<double> fresh;
+  const auto fresh_table = [&](RandomStream& random, double spread, const Fit& about) {
+    Table drawn;
+    for (const Size& size : table.sizes) {
+      fresh.resize(static_cast<std::size_t>(size.count));
+      for (double& error : fresh) error = about.a + about.b * std::exp(-about.g * size.x) + spread * random.normal();
+      drawn.add(size.x, fresh);
+    }
+    return drawn;
+  };
   for (std::size_t i = 0; i < refit_count; ++i) {
     RandomStream random(seed, i);
     double chi_squared = 0;
@@ -180,17 +218,13 @@ LearningCurve fit_learning_curve(std::span<const LearningPoint> points, std::uin
       chi_squared += z * z;
     }
     const double spread = deviation * std::sqrt(static_cast<double>(noise.freedom) / std::max(chi_squared, 1e-3));
-    for (std::size_t j = 0; j < y.size(); ++j) {
-      fresh[j] = fit.a + fit.b * std::exp(-fit.g * x[j]) + spread * random.normal();
-    }
-    const Fit refit = fit_power_law(x, fresh);
+    const Fit refit = fit_power_law(fresh_table(random, spread, fit).sizes);
     curve.refits.push_back({refit.a, absolute_b(refit), refit.g});
     as.push_back(refit.a);
     bs.push_back(absolute_b(refit));
     gs.push_back(refit.g);
-    for (double& value : fresh) value = flat_mean + deviation * random.normal();
-    const double flat_gained = 1 - fit_power_law(x, fresh).squares / std::max(squares_about_mean(fresh), 1e-300);
-    flat_as_good += flat_gained >= gained ? 1 : 0;
+    const Table flat = fresh_table(random, deviation, {table.total / table.points, 0, 0, 0});
+    flat_as_good += flat.explained_by(fit_power_law(flat.sizes)) >= explained ? 1 : 0;
   }
   curve.a = limits(fit.a, as);
   curve.b = limits(absolute_b(fit), bs);

@@ -69,6 +69,15 @@ TEST_CASE("thresholds are tested from the strictest on, equal scores together") 
   CHECK(choice.untested.back().upper_bound ==
         binomial_upper_bound(choice.untested.back().wrong, choice.untested.back().hits, 0.95));
 
+  // One wrong pair at the top ends the sequence; a strictest threshold with more hits forgives it.
+  std::vector<std::uint8_t> one_wrong = right;
+  one_wrong[3] = 0;
+  CHECK_FALSE(choose_threshold(scores, one_wrong).chosen);
+  const ThresholdChoice forgiven = choose_threshold(scores, one_wrong, {.first_hits = 236});
+  REQUIRE(forgiven.chosen);
+  CHECK(forgiven.tested.front().hits == 236);
+  CHECK(forgiven.tested.front().wrong == 1);
+
   std::vector<double> equal(400, 0.5);
   const ThresholdChoice together = choose_threshold(equal, right);
   REQUIRE(together.tested.size() == 1);

@@ -44,7 +44,7 @@ TEST_CASE("the forecast at twice the labels covers the truth, and says how far i
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr int repetitions = 10;
 #else
-  constexpr int repetitions = 100;
+  constexpr int repetitions = 60;
 #endif
   const double truth = 0.1 + 2 * std::pow(16000, -0.45);
   for (int repetition = 0; repetition < repetitions; ++repetition) {
