@@ -49,7 +49,7 @@ TEST_CASE("pc-eval reports intervals by cluster and tested thresholds, and recom
   const test::TemporaryDirectory directory;
   const std::string model = copy_of_model(directory);
   directory.write("model/promptcache.json", R"({"lambda": 0.05, "c": 16})");
-  const std::string pairs = directory.write("p.tsv", some_pairs(600, 0));
+  const std::string pairs = directory.write("p.tsv", some_pairs(600, 0, true, 4));
   const ToolResult result = run_tool("pc-eval --model " + model + " --baseline " + test::data_file("tiny_xlmr") +
                                      " --pairs " + pairs + " --json " + directory.file("e.json"));
   require_code(result, 0,
@@ -160,7 +160,7 @@ TEST_CASE("pc-eval forecasts what twice the labels would bring, with or without 
                {"no forecast", "Three sizes"});
   require_code(run_tool("pc-eval --learning-curve " + directory.write("b.tsv", "pairs\tauc\n100\t7\n")), 2,
                {"b.tsv:2", "'7'"});
-  require_code(run_tool("pc-eval --learning-curve " + directory.path()), 1, {directory.path()});
+  require_code(run_tool("pc-eval --learning-curve " + directory.path()), 2, {directory.path()});
   require_code(run_tool("pc-eval --pairs x" + curve), 2, {"--model is required"});
 }
 
