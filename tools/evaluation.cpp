@@ -2,20 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
+#include "model_origin.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
-#include "promptcache/eval/platt.hpp"
+#include "promptcache/eval/sample_bounds.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "promptcache/pairs/similarity.hpp"
+#include "promptcache/pairs/split.hpp"
 
 namespace tool {
 namespace {
 
 using promptcache::Pair;
-using Json = nlohmann::ordered_json;
 
-constexpr const char* interval_method = "DeLong, logit scale, 95 %";
+constexpr std::size_t bins = 15;
 
 std::vector<std::uint8_t> positives_of(const std::vector<Pair>& pairs) {
   std::vector<std::uint8_t> flags;
@@ -23,38 +23,126 @@ std::vector<std::uint8_t> positives_of(const std::vector<Pair>& pairs) {
   return flags;
 }
 
+std::vector<double> labels_of(const std::vector<Pair>& pairs) {
+  std::vector<double> labels;
+  for (const Pair& pair : pairs) labels.push_back(pair.label);
+  return labels;
+}
+
 std::optional<double> defined(double value) { return std::isfinite(value) ? std::optional(value) : std::nullopt; }
 
-std::string number(double value, int digits = 4) {
-  char text[48];
-  std::snprintf(text, sizeof(text), "%.*f", digits, value);
-  return text;
+/// The judged pairs as the library's functions take them.
+struct Judged {
+  std::vector<std::uint8_t> positive;
+  std::vector<double> labels;
+  std::vector<std::size_t> clusters;
+};
+
+CalibrationQuality quality_of(const promptcache::Calibration& head, const Evaluation& evaluation, const Judged& judged,
+                              const promptcache::BootstrapOptions& bootstrap) {
+  std::vector<double> probabilities;
+  for (const double similarity : evaluation.similarities) probabilities.push_back(head.probability(similarity));
+  CalibrationQuality quality;
+  quality.head = head;
+  quality.bins = promptcache::calibration_bins(probabilities, judged.labels, bins);
+  quality.ece = expected_calibration_error(quality.bins);
+  quality.brier = promptcache::brier_score(probabilities, judged.labels);
+  quality.intervals =
+      promptcache::bootstrap_calibration(probabilities, judged.labels, judged.clusters, bins, bootstrap);
+  quality.if_perfect = promptcache::simulate_calibrated_ece(probabilities, bins, bootstrap);
+  return quality;
 }
 
-std::string number(const std::optional<double>& value) { return value ? number(*value) : "-"; }
-
-std::string interval(const promptcache::IntervalEstimate& estimate) {
-  return number(estimate.low) + " to " + number(estimate.high);
+/// What is resampled or fitted for one model.
+void diagnose(Evaluation& evaluation, const Judged& judged, const ComparisonOptions& options,
+              const std::vector<std::size_t>& calibration_clusters) {
+  promptcache::BootstrapOptions with_bands = options.bootstrap;
+  with_bands.band_points = 100;
+  if (evaluation.auc) {
+    evaluation.by_cluster =
+        promptcache::bootstrap_ranking(evaluation.similarities, judged.positive, judged.clusters, with_bands);
+  }
+  if (options.calibration != nullptr) {
+    evaluation.calibration = promptcache::calibrate(
+        evaluation.calibration_similarities, labels_of(*options.calibration), calibration_clusters, options.hits);
+  }
+  if (evaluation.head) {
+    evaluation.before = quality_of(*evaluation.head, evaluation, judged, options.bootstrap);
+    evaluation.bins = evaluation.before->bins;
+    evaluation.ece = evaluation.before->ece;
+    evaluation.brier = evaluation.before->brier;
+  }
+  if (evaluation.calibration && evaluation.calibration->head) {
+    evaluation.after = quality_of(*evaluation.calibration->head, evaluation, judged, options.bootstrap);
+  }
 }
 
-Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
+WrongHits wrong_hits_of(const Evaluation& evaluation, const Judged& judged, const ComparisonOptions& options) {
+  WrongHits result;
+  result.options = options.hits;
+  result.deployed = options.deployed;
+  result.from_calibration = evaluation.calibration.has_value();
+  result.choice = evaluation.calibration ? evaluation.calibration->thresholds
+                                         : promptcache::choose_threshold_by_cluster(
+                                               evaluation.similarities, judged.positive, judged.clusters, options.hits);
+  if (const promptcache::HitBound* chosen = result.recommended(); chosen != nullptr && result.from_calibration) {
+    result.judged = promptcache::judge_threshold_by_cluster(chosen->threshold, evaluation.similarities, judged.positive,
+                                                            judged.clusters, options.hits.confidence);
+  }
+  return result;
+}
 
-Json json_of(const Evaluation& evaluation) {
-  Json json;
-  json["auc"] = evaluation.auc ? Json(evaluation.auc->value) : Json();
-  json["auc_low"] = evaluation.auc ? Json(evaluation.auc->low) : Json();
-  json["auc_high"] = evaluation.auc ? Json(evaluation.auc->high) : Json();
-  json["average_precision"] = json_of(evaluation.average_precision);
-  json["ece"] = json_of(evaluation.ece);
-  json["brier"] = json_of(evaluation.brier);
-  json["recall_at_precision_95"] = json_of(evaluation.recall_at_precision_95);
-  return json;
+std::optional<TrainingBounds> bounds_of(const std::string& directory, const Evaluation& model) {
+  const std::optional<ModelOrigin> origin = read_origin(directory);
+  if (!origin) return std::nullopt;
+  TrainingBounds bounds;
+  bounds.loss = origin->loss;
+  bounds.pairs = origin->training_pairs;
+  bounds.parameters = origin->parameters;
+  bounds.limit = promptcache::log_probability_limit(origin->training_head);
+  bounds.log_class_size = promptcache::log_class_size_of_weights(bounds.parameters);
+  bounds.bce = promptcache::bound_bce(bounds.pairs, bounds.limit, bounds.log_class_size, bounds.delta);
+  bounds.sld = promptcache::bound_sld(bounds.pairs, bounds.limit, bounds.log_class_size, bounds.delta);
+  constexpr double guessing = 0.5;
+  bounds.bce_pairs = promptcache::pairs_for_bound_bce(guessing, bounds.limit, bounds.log_class_size, bounds.delta);
+  bounds.sld_pairs = promptcache::pairs_for_bound_sld(guessing, bounds.limit, bounds.log_class_size, bounds.delta);
+  if (model.ece && model.brier) {
+    bounds.measured_low = model.ece;
+    bounds.measured_high = std::sqrt(*model.brier);
+  }
+  return bounds;
+}
+
+void note_calibration(const char* name, const Evaluation& evaluation, std::vector<std::string>& notes) {
+  if (!evaluation.before) {
+    notes.push_back(std::string("ECE and Brier of the ") + name +
+                    " are undefined: its promptcache.json has no lambda and c" +
+                    (evaluation.calibration ? "." : ", and nothing is fitted here without --calibration."));
+  }
+  if (evaluation.calibration && !evaluation.calibration->head) {
+    notes.push_back(std::string("No lambda and c could be fitted for the ") + name + ": " +
+                    evaluation.calibration->no_head + ".");
+  }
+}
+
+void note_clusters(const Comparison& comparison, std::vector<std::string>& notes) {
+  if (comparison.clusters.clusters < 2) {
+    notes.push_back("All pairs are linked by common questions, so there are no intervals by cluster.");
+  } else if (2 * comparison.clusters.largest > comparison.pairs) {
+    notes.push_back("One question cluster holds " + std::to_string(comparison.clusters.largest) + " of the " +
+                    std::to_string(comparison.pairs) +
+                    " pairs: intervals by cluster say little, and a bound on wrong hits counts it as one pair.");
+  } else if (comparison.clusters.clusters < 30) {
+    notes.push_back("Only " + std::to_string(comparison.clusters.clusters) +
+                    " question clusters: intervals by cluster are rough.");
+  }
 }
 
 }  // namespace
 
 Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>& pairs,
-                    const promptcache::EmbedderOptions& options, const promptcache::ProgressCallback& progress) {
+                    const std::vector<Pair>* calibration, const promptcache::EmbedderOptions& options,
+                    const promptcache::ProgressCallback& progress) {
   const auto embedder = promptcache::TransformerEmbedder::open(model_directory, options);
   promptcache::PairSimilarities similarities = pair_similarities(*embedder, pairs, options.parallel_callers, progress);
   const std::vector<std::uint8_t> positive = positives_of(pairs);
@@ -62,6 +150,10 @@ Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>&
   Evaluation result;
   result.similarities = std::move(similarities.values);
   result.truncated = similarities.truncated_texts;
+  if (calibration != nullptr) {
+    result.calibration_similarities =
+        pair_similarities(*embedder, *calibration, options.parallel_callers, progress).values;
+  }
   result.auc = promptcache::roc_auc_interval(result.similarities, positive);
   if (!result.auc) {  // one member in a class has an AUC, but no interval
     if (const auto value = defined(promptcache::roc_auc(result.similarities, positive))) {
@@ -75,133 +167,58 @@ Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>&
     result.recall_at_precision_95 = defined(recall_at_precision(result.curve, 0.95));
   }
   const promptcache::ModelExtras extras = promptcache::ModelDirectory::open(model_directory).extras();
-  if (extras.lambda && extras.offset) {
-    const promptcache::Calibration head{*extras.lambda, *extras.offset};
-    std::vector<double> probabilities;
-    std::vector<double> labels;
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      probabilities.push_back(head.probability(result.similarities[i]));
-      labels.push_back(pairs[i].label);
-    }
-    result.bins = promptcache::calibration_bins(probabilities, labels);
-    result.ece = expected_calibration_error(result.bins);
-    result.brier = promptcache::brier_score(probabilities, labels);
-  }
+  if (extras.lambda && extras.offset) result.head = {*extras.lambda, *extras.offset};
   return result;
 }
 
-Comparison compare(const std::vector<Pair>& pairs, Evaluation model, std::optional<Evaluation> baseline) {
+Comparison compare(const std::vector<Pair>& pairs, Evaluation model, std::optional<Evaluation> baseline,
+                   const ComparisonOptions& options) {
+  const Judged judged{positives_of(pairs), labels_of(pairs), promptcache::components_of(pairs)};
+  const std::vector<std::size_t> calibration_clusters =
+      options.calibration != nullptr ? promptcache::components_of(*options.calibration) : std::vector<std::size_t>();
   Comparison result;
-  const std::vector<std::uint8_t> positive = positives_of(pairs);
   result.pairs = pairs.size();
-  result.positives = static_cast<std::size_t>(std::count(positive.begin(), positive.end(), 1));
+  result.positives = static_cast<std::size_t>(std::count(judged.positive.begin(), judged.positive.end(), 1));
+  result.clusters = promptcache::cluster_sizes(judged.clusters);
   result.model = std::move(model);
   result.baseline = std::move(baseline);
+
+  diagnose(result.model, judged, options, calibration_clusters);
+  result.wrong_hits = wrong_hits_of(result.model, judged, options);
   if (result.baseline) {
-    result.difference =
-        promptcache::roc_auc_difference(result.model.similarities, result.baseline->similarities, positive);
+    diagnose(*result.baseline, judged, options, calibration_clusters);
+    result.baseline_wrong_hits = wrong_hits_of(*result.baseline, judged, options);
+    const std::vector<double>& first = result.model.similarities;
+    const std::vector<double>& second = result.baseline->similarities;
+    result.difference = promptcache::roc_auc_difference(first, second, judged.positive);
+    result.difference_by_cluster =
+        promptcache::bootstrap_auc_difference(first, second, judged.positive, judged.clusters, options.bootstrap);
   }
+  if (!options.model_directory.empty()) result.bounds = bounds_of(options.model_directory, result.model);
+
   if (!result.model.auc) {
     result.notes.push_back(std::string("AUC, average precision and recall are undefined: all pairs are ") +
                            (result.positives == 0 ? "negative" : "positive") + ".");
   }
-  const auto note_head = [&](const char* name, const Evaluation& evaluation) {
-    if (!evaluation.ece) {
-      result.notes.push_back(std::string("ECE and Brier of the ") + name +
-                             " are undefined: its promptcache.json has no lambda and c, and nothing is fitted here.");
-    }
-  };
-  note_head("model", result.model);
-  if (result.baseline) note_head("baseline", *result.baseline);
+  note_calibration("model", result.model, result.notes);
+  if (result.baseline) note_calibration("baseline", *result.baseline, result.notes);
   if (result.baseline && !result.difference && result.model.auc) {
     result.notes.push_back("The difference needs at least two pairs of each class.");
+  }
+  note_clusters(result, result.notes);
+  if (options.calibration != nullptr) {
+    const std::size_t shared = promptcache::shared_questions(pairs, *options.calibration);
+    if (shared > 0) {
+      result.notes.push_back(std::to_string(shared) +
+                             " questions of the calibration pairs occur in the judged pairs too: what is said about "
+                             "calibration and thresholds there is too good.");
+    }
   }
   if (result.model.truncated > 0) {
     result.notes.push_back(std::to_string(result.model.truncated) +
                            " distinct texts were longer than the window and were cut.");
   }
   return result;
-}
-
-Json to_json(const Comparison& comparison) {
-  Json json;
-  json["pairs"] = comparison.pairs;
-  json["positives"] = comparison.positives;
-  json["truncated"] = comparison.model.truncated;
-  json["interval_method"] = interval_method;
-  json["model"] = json_of(comparison.model);
-  json["baseline"] = comparison.baseline ? json_of(*comparison.baseline) : Json();
-  json["difference"] = Json();
-  if (comparison.difference) {
-    const promptcache::AucDifference& difference = *comparison.difference;
-    json["difference"] = {{"auc", difference.auc.value},
-                          {"auc_low", difference.auc.low},
-                          {"auc_high", difference.auc.high},
-                          {"p_value", difference.p_value}};
-  }
-  if (!comparison.notes.empty()) json["notes"] = comparison.notes;
-  return json;
-}
-
-std::string table_text(const std::string& model_name, const std::string& baseline_name, const Comparison& comparison) {
-  std::string text = std::to_string(comparison.pairs) + " pairs, " + std::to_string(comparison.positives) +
-                     " positive; intervals: " + interval_method + "\n";
-  char line[256];
-  const auto row = [&](const char* measure, const std::string& model, const std::string& baseline) {
-    std::snprintf(line, sizeof(line), "  %-24s %-28s %s", measure, model.c_str(), baseline.c_str());
-    std::string row_text = line;
-    row_text.erase(row_text.find_last_not_of(' ') + 1);
-    text += row_text + "\n";
-  };
-  const auto auc_text = [](const Evaluation& evaluation) {
-    return evaluation.auc ? number(evaluation.auc->value) + " (" + interval(*evaluation.auc) + ")" : "-";
-  };
-  const Evaluation* baseline = comparison.baseline ? &*comparison.baseline : nullptr;
-  const auto both = [&](const char* measure, auto&& value_of) {
-    row(measure, value_of(comparison.model), baseline != nullptr ? value_of(*baseline) : "");
-  };
-  row("", "model", baseline != nullptr ? "baseline" : "");
-  both("AUC", auc_text);
-  both("average precision", [](const Evaluation& e) { return number(e.average_precision); });
-  both("recall at 95 % precision", [](const Evaluation& e) { return number(e.recall_at_precision_95); });
-  both("ECE (15 bins)", [](const Evaluation& e) { return number(e.ece); });
-  both("Brier", [](const Evaluation& e) { return number(e.brier); });
-  if (comparison.difference) {
-    char p_value[32];
-    std::snprintf(p_value, sizeof(p_value), "%.3g", comparison.difference->p_value);
-    row("AUC difference", number(comparison.difference->auc.value) + " (" + interval(comparison.difference->auc) + ")",
-        std::string("p = ") + p_value);
-  }
-  text += "  model: " + model_name + "\n";
-  if (baseline != nullptr) text += "  baseline: " + baseline_name + "\n";
-
-  // Ten thresholds along the recall tell what a cache would do without drowning the reader.
-  if (!comparison.model.curve.empty()) {
-    text += "  threshold   hits   precision   recall\n";
-    std::size_t shown = 0;
-    for (const promptcache::CurvePoint& point : comparison.model.curve) {
-      const bool last = &point == &comparison.model.curve.back();
-      if (point.recall * 10 < static_cast<double>(shown + 1) && !last) continue;
-      shown = static_cast<std::size_t>(point.recall * 10);
-      std::snprintf(line, sizeof(line), "  %9.4f  %5zu      %.4f   %.4f\n", point.threshold, point.hits,
-                    point.precision, point.recall);
-      text += line;
-      if (point.recall >= 1) break;
-    }
-  }
-  for (const std::string& note : comparison.notes) text += "  note: " + note + "\n";
-  return text;
-}
-
-std::string curve_csv(const Evaluation& evaluation) {
-  std::string text = "threshold,precision,recall,hits,true_hits\n";
-  char line[160];
-  for (const promptcache::CurvePoint& point : evaluation.curve) {
-    std::snprintf(line, sizeof(line), "%.9g,%.9g,%.9g,%zu,%zu\n", point.threshold, point.precision, point.recall,
-                  point.hits, point.true_hits);
-    text += line;
-  }
-  return text;
 }
 
 }  // namespace tool

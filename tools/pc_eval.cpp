@@ -16,17 +16,50 @@
 namespace {
 
 struct Options {
-  std::string model, baseline, pairs, valid, json, curve, html;
+  std::string model, baseline, pairs, calibration, valid, learning, json, curve, html;
+  promptcache::HitBoundOptions hits;
+  bool deployed = false;
+  std::size_t resamples = 1000;
   tool::EmbedderFlags embedder;
 };
 
+std::optional<promptcache::PairFile> read_optional(const std::string& path) {
+  return path.empty() ? std::nullopt : std::optional(promptcache::read_pair_file(path));
+}
+
+std::optional<tool::LearningForecast> read_learning(const std::string& path) {
+  if (path.empty()) return std::nullopt;
+  tool::LearningForecast forecast;
+  forecast.points = promptcache::read_learning_points(path);
+  forecast.curve = promptcache::fit_learning_curve(forecast.points);
+  return forecast;
+}
+
+/// Without a model there is only the learning curve.
+int forecast_only(const Options& options) {
+  const std::optional<tool::LearningForecast> learning = read_learning(options.learning);
+  std::cout << tool::learning_text(*learning);
+  if (!options.json.empty()) {
+    nlohmann::ordered_json json;
+    json["learning_curve"] = tool::to_json(*learning);
+    promptcache::write_file_atomically(options.json, json.dump(2) + "\n");
+  }
+  return tool::done;
+}
+
 int evaluate(const Options& options) {
+  if (!options.learning.empty() && options.model.empty() && options.pairs.empty()) return forecast_only(options);
+  if (options.model.empty()) throw CLI::RequiredError("--model");
+  if (options.pairs.empty()) throw CLI::RequiredError("--pairs");
+  promptcache::fewest_trials(options.hits.target, options.hits.confidence);  // refuses what is out of range at once
   const promptcache::PairFile pairs = promptcache::read_pair_file(options.pairs);
-  const std::optional<promptcache::PairFile> valid =
-      options.valid.empty() ? std::nullopt : std::optional(promptcache::read_pair_file(options.valid));
+  const std::optional<promptcache::PairFile> valid = read_optional(options.valid);
+  const std::optional<promptcache::PairFile> calibration = read_optional(options.calibration);
+  std::optional<tool::LearningForecast> learning = read_learning(options.learning);
   tool::ProgressBar bar;
   const auto run = [&](const std::string& directory) {
-    return tool::evaluate(directory, pairs.pairs, options.embedder.options(), bar.callback());
+    return tool::evaluate(directory, pairs.pairs, calibration ? &calibration->pairs : nullptr,
+                          options.embedder.options(), bar.callback());
   };
   const tool::Evaluation model = run(options.model);
   const std::optional<tool::Evaluation> baseline =
@@ -47,7 +80,15 @@ int evaluate(const Options& options) {
   }
   bar.finish();
 
-  const tool::Comparison comparison = tool::compare(pairs.pairs, model, baseline);
+  tool::ComparisonOptions compared;
+  compared.hits = options.hits;
+  compared.deployed = options.deployed;
+  compared.bootstrap.resamples = options.resamples;
+  compared.bootstrap.threads = options.embedder.threads;
+  compared.calibration = calibration ? &calibration->pairs : nullptr;
+  compared.model_directory = options.model;
+  tool::Comparison comparison = tool::compare(pairs.pairs, model, baseline, compared);
+  comparison.learning = std::move(learning);
   std::cout << tool::table_text(options.model, options.baseline, comparison);
   if (report.model_stream) std::cout << "  stream, model:    " << tool::sweep_text(*report.model_stream) << "\n";
   if (report.baseline_stream) std::cout << "  stream, baseline: " << tool::sweep_text(*report.baseline_stream) << "\n";
@@ -73,15 +114,34 @@ int evaluate(const Options& options) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "How well a model tells pairs that one response serves from pairs it does not.\n"
-      "Example: pc-eval --model models/tuned --baseline models/all-MiniLM-L6-v2 --pairs test.tsv",
+      "How well a model tells pairs that one response serves from pairs it does not, with intervals resampled by\n"
+      "question cluster and an upper bound on wrong hits. Writes nothing into model directories.\n"
+      "Example: pc-eval --model models/tuned --baseline models/all-MiniLM-L6-v2 --pairs test.tsv --calibration "
+      "valid.tsv",
       "pc-eval"};
   Options options;
-  app.add_option("--model", options.model, "model directory")->required();
+  app.add_option("--model", options.model, "model directory (required, unless --learning-curve stands alone)");
   app.add_option("--baseline", options.baseline, "model directory to compare with, on the same pairs");
-  app.add_option("--pairs", options.pairs, "TSV or JSON lines with q1, q2, label; may be gzip")->required();
+  app.add_option("--pairs", options.pairs, "TSV or JSON lines with q1, q2, label; may be gzip (required likewise)");
+  app.add_option("--calibration", options.calibration,
+                 "other pairs: half of their question clusters to fit lambda and c, half to test thresholds, so that\n"
+                 "--pairs only judges");
+  app.add_flag("--deployed", options.deployed,
+               "the pairs that thresholds are tested on are drawn as deployed: a prompt and its nearest cached "
+               "neighbour;\nwithout it no threshold is recommended");
+  app.add_option("--target-wrong-hits", options.hits.target, "share of wrong ones among hits to accept")
+      ->capture_default_str();
+  app.add_option("--confidence", options.hits.confidence, "of the upper bounds on wrong hits")->capture_default_str();
+  app.add_option(
+      "--first-hits", options.hits.first_hits,
+      "hits of the strictest threshold tested, if more than the fewest that can pass; more forgive an error");
+  app.add_option("--resamples", options.resamples, "of the question clusters, for intervals")
+      ->capture_default_str()
+      ->check(CLI::Range(100, 1000000));
   app.add_option("--valid", options.valid,
                  "pairs to choose a threshold on, for a simulated stream of the prompts of --pairs");
+  app.add_option("--learning-curve", options.learning,
+                 "TSV with the columns pairs, auc: what twice the labels would bring");
   options.embedder.add_to(app);
   app.add_option("--json", options.json, "write the measures to this file");
   app.add_option("--curve", options.curve, "write precision and recall over thresholds to this CSV file");

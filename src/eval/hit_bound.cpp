@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <string_view>
+#include <string>
 #include <unordered_map>
 
+#include "eval/resampling.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
@@ -16,23 +17,40 @@ void check_share(const char* name, double value) {
   throw Error(ErrorCode::usage, {name}, std::to_string(value), "a number between 0 and 1");
 }
 
-/// P(X <= events) of a binomial, with at most `events` + 1 terms.
+/// P(X <= events) of a binomial with p above events / trials, where the terms fall from the last one on.
 double lower_tail(std::size_t events, std::size_t trials, double p) {
   const auto n = static_cast<double>(trials);
-  double sum = 0;
-  for (std::size_t i = 0; i <= events; ++i) {
-    const auto k = static_cast<double>(i);
-    const double choices = std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1);
-    sum += std::exp(choices + k * std::log(p) + (n - k) * std::log1p(-p));
+  auto k = static_cast<double>(events);
+  const double choices = std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1);
+  double term = std::exp(choices + k * std::log(p) + (n - k) * std::log1p(-p));
+  double sum = term;
+  for (; k > 0 && term > 1e-17 * sum; --k) {
+    term *= k / (n - k + 1) * (1 - p) / p;
+    sum += term;
   }
   return sum;
 }
 
-std::uint64_t mixed(std::uint64_t x) {  // SplitMix64
-  x += 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
+/// One pair of each cluster.
+struct ClusterSample {
+  std::vector<double> scores;
+  std::vector<std::uint8_t> positive;
+};
+
+ClusterSample sample_of(std::span<const double> scores, std::span<const std::uint8_t> positive,
+                        std::span<const std::size_t> clusters, std::uint64_t seed) {
+  if (scores.size() != positive.size() || scores.size() != clusters.size()) {
+    throw Error(ErrorCode::usage, {"thresholds by cluster"},
+                std::to_string(scores.size()) + " scores, " + std::to_string(positive.size()) + " labels, " +
+                    std::to_string(clusters.size()) + " clusters",
+                "as many of each");
+  }
+  ClusterSample sample;
+  for (const std::size_t pair : one_of_each_cluster(clusters, seed)) {
+    sample.scores.push_back(scores[pair]);
+    sample.positive.push_back(positive[pair]);
+  }
+  return sample;
 }
 
 }  // namespace
@@ -56,39 +74,15 @@ double binomial_upper_bound(std::size_t events, std::size_t trials, double confi
 std::size_t fewest_trials(double target, double confidence) {
   check_share("target", target);
   check_share("confidence", confidence);
-  return static_cast<std::size_t>(std::ceil(std::log(1 - confidence) / std::log1p(-target)));
-}
-
-std::vector<std::size_t> question_clusters(std::span<const std::string> q1, std::span<const std::string> q2) {
-  if (q1.size() != q2.size()) {
-    throw Error(ErrorCode::usage, {"question_clusters"},
-                std::to_string(q1.size()) + " and " + std::to_string(q2.size()) + " questions", "as many of each");
-  }
-  std::unordered_map<std::string_view, std::size_t> first_pair;
-  std::vector<std::size_t> parent(q1.size());
-  std::iota(parent.begin(), parent.end(), std::size_t{0});
-  const auto root = [&](std::size_t i) {
-    while (parent[i] != i) i = parent[i] = parent[parent[i]];
-    return i;
-  };
-  for (std::size_t i = 0; i < q1.size(); ++i) {
-    for (const std::string_view question : {std::string_view(q1[i]), std::string_view(q2[i])}) {
-      const std::size_t a = root(first_pair.emplace(question, i).first->second);
-      const std::size_t b = root(i);
-      parent[std::max(a, b)] = std::min(a, b);
-    }
-  }
-  std::vector<std::size_t> clusters(q1.size());
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < q1.size(); ++i) clusters[i] = root(i) == i ? count++ : clusters[root(i)];
-  return clusters;
+  const double trials = std::ceil(std::log(1 - confidence) / std::log1p(-target));
+  return static_cast<std::size_t>(std::min(trials, 1e18));  // nobody has as many
 }
 
 std::vector<std::size_t> one_of_each_cluster(std::span<const std::size_t> clusters, std::uint64_t seed) {
   std::unordered_map<std::size_t, std::size_t> chosen;
   for (std::size_t i = 0; i < clusters.size(); ++i) {
     std::size_t& best = chosen.emplace(clusters[i], i).first->second;
-    if (mixed(seed ^ mixed(i)) < mixed(seed ^ mixed(best))) best = i;
+    if (scattered(seed ^ scattered(i)) < scattered(seed ^ scattered(best))) best = i;
   }
   std::vector<std::size_t> result;
   for (const auto& [cluster, pair] : chosen) result.push_back(pair);
@@ -114,9 +108,14 @@ ThresholdChoice choose_threshold(std::span<const double> scores, std::span<const
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
 
   ThresholdChoice choice;
+  choice.pairs = scores.size();
+  choice.positives = static_cast<std::size_t>(
+      std::count_if(positive.begin(), positive.end(), [](std::uint8_t flag) { return flag != 0; }));
   std::size_t wrong = 0;
   std::size_t hits = 0;
-  double wanted = static_cast<double>(fewest_trials(options.target, options.confidence));
+  bool failed = false;
+  const std::size_t fewest = fewest_trials(options.target, options.confidence);
+  double wanted = static_cast<double>(std::max(fewest, options.first_hits));
   while (wanted <= static_cast<double>(scores.size())) {
     const auto least = static_cast<std::size_t>(std::ceil(wanted));
     // Equal scores are served together or not at all.
@@ -125,12 +124,34 @@ ThresholdChoice choose_threshold(std::span<const double> scores, std::span<const
     }
     const double last = scores[order[hits - 1]];
     const double threshold = hits < order.size() ? (last + scores[order[hits]]) / 2 : std::nextafter(last, -HUGE_VAL);
-    choice.tested.push_back({threshold, hits, wrong, binomial_upper_bound(wrong, hits, options.confidence)});
-    if (choice.tested.back().upper_bound > options.target) break;
-    choice.chosen = choice.tested.back();
+    const HitBound found{threshold, hits, wrong, binomial_upper_bound(wrong, hits, options.confidence)};
+    (failed ? choice.untested : choice.tested).push_back(found);
+    failed = failed || found.upper_bound > options.target;
+    if (!failed) choice.chosen = found;
     wanted = static_cast<double>(hits) * options.growth;
   }
   return choice;
+}
+
+ThresholdChoice choose_threshold_by_cluster(std::span<const double> scores, std::span<const std::uint8_t> positive,
+                                            std::span<const std::size_t> clusters, const HitBoundOptions& options,
+                                            std::uint64_t seed) {
+  const ClusterSample sample = sample_of(scores, positive, clusters, seed);
+  return choose_threshold(sample.scores, sample.positive, options);
+}
+
+HitBound judge_threshold_by_cluster(double threshold, std::span<const double> scores,
+                                    std::span<const std::uint8_t> positive, std::span<const std::size_t> clusters,
+                                    double confidence, std::uint64_t seed) {
+  const ClusterSample sample = sample_of(scores, positive, clusters, seed);
+  HitBound result{threshold, 0, 0, 1};
+  for (std::size_t i = 0; i < sample.scores.size(); ++i) {
+    if (!(sample.scores[i] > threshold)) continue;
+    ++result.hits;
+    result.wrong += sample.positive[i] == 0 ? 1 : 0;
+  }
+  result.upper_bound = binomial_upper_bound(result.wrong, result.hits, confidence);
+  return result;
 }
 
 }  // namespace promptcache

@@ -125,6 +125,25 @@ Modules parse_modules(const ModelDirectory& directory) {
   return result;
 }
 
+std::optional<VerifiedThreshold> parse_verified_threshold(const JsonFile& file) {
+  if (!file.has("threshold")) return std::nullopt;
+  const Json& about = json_at(file.json(), "calibration");
+  const auto number = [&](const char* key) {
+    const Json& value = json_at(about, key);
+    return value.is_number() ? value.get<double>() : -1;
+  };
+  const VerifiedThreshold found{file.number_or("threshold", 0), number("target_wrong_hits"), number("confidence"),
+                                number("upper_bound")};
+  const bool sound = std::isfinite(found.threshold) && found.target_wrong_hits > 0 && found.target_wrong_hits < 1 &&
+                     found.confidence > 0 && found.confidence < 1 && found.upper_bound > 0 &&
+                     found.upper_bound <= found.target_wrong_hits;
+  if (!sound) {
+    throw Error(ErrorCode::format, {file.path()}, "a threshold without the calibration that verified it",
+                "what pc-calibrate writes");
+  }
+  return found;
+}
+
 ModelExtras parse_extras(const ModelDirectory& directory) {
   ModelExtras extras;
   if (!directory.has_file("promptcache.json")) return extras;
@@ -134,6 +153,7 @@ ModelExtras parse_extras(const ModelDirectory& directory) {
   const bool usable = extras.lambda.has_value() == extras.offset.has_value() &&
                       (!extras.lambda || (*extras.lambda > 0 && std::isfinite(*extras.lambda)));
   if (!usable) throw Error(ErrorCode::format, {file.path()}, "lambda or c unusable", "both, with lambda above zero");
+  extras.verified = parse_verified_threshold(file);
   return extras;
 }
 

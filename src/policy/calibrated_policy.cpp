@@ -65,10 +65,20 @@ std::shared_ptr<CalibratedPolicy> CalibratedPolicy::open(const std::string& mode
   const ModelDirectory directory = ModelDirectory::open(model_directory);
   const ModelExtras& extras = directory.extras();
   if (!extras.lambda || !extras.offset) {
-    throw Error(ErrorCode::not_found, {directory.file("promptcache.json")}, "no lambda and c",
-                "those of a calibrated model (pc-train writes them), or CalibratedPolicy::fit with pairs");
+    throw Error(
+        ErrorCode::not_found, {directory.file("promptcache.json")}, "no lambda and c",
+        "those of a calibrated model (pc-train and pc-calibrate write them), or CalibratedPolicy::fit with pairs");
   }
-  return std::make_shared<CalibratedPolicy>(Calibration{*extras.lambda, *extras.offset}, options);
+  const Calibration calibration{*extras.lambda, *extras.offset};
+  if (extras.verified && options.target_wrong_hits &&
+      extras.verified->target_wrong_hits <= *options.target_wrong_hits) {
+    check(calibration, options);
+    const std::shared_ptr<CalibratedPolicy> policy(
+        new CalibratedPolicy(calibration, options, extras.verified->threshold));
+    policy->bound_ = extras.verified->upper_bound;
+    return policy;
+  }
+  return std::make_shared<CalibratedPolicy>(calibration, options);
 }
 
 std::shared_ptr<CalibratedPolicy> CalibratedPolicy::fit(std::span<const double> similarities,
@@ -81,10 +91,16 @@ std::shared_ptr<CalibratedPolicy> CalibratedPolicy::fit(std::span<const double> 
   return std::shared_ptr<CalibratedPolicy>(new CalibratedPolicy(calibration, options, threshold));
 }
 
-std::shared_ptr<CalibratedPolicy> CalibratedPolicy::with_threshold(const Calibration& calibration, double threshold) {
+std::shared_ptr<CalibratedPolicy> CalibratedPolicy::with_threshold(const Calibration& calibration, double threshold,
+                                                                   std::optional<double> bound) {
   check(calibration, {.wrong_hit_cost = 1});
   if (std::isnan(threshold)) throw Error(ErrorCode::numeric, {"threshold"}, "NaN", "a similarity or infinity");
-  return std::shared_ptr<CalibratedPolicy>(new CalibratedPolicy(calibration, {}, threshold));
+  if (bound && !(*bound > 0 && *bound <= 1)) {
+    throw Error(ErrorCode::usage, {"bound"}, std::to_string(*bound), "a rate above 0 and at most 1");
+  }
+  const std::shared_ptr<CalibratedPolicy> policy(new CalibratedPolicy(calibration, {}, threshold));
+  policy->bound_ = bound;
+  return policy;
 }
 
 Decision CalibratedPolicy::decide(const Evidence& evidence) const {
@@ -92,6 +108,7 @@ Decision CalibratedPolicy::decide(const Evidence& evidence) const {
   decision.similarity = evidence.similarity;
   decision.probability = calibration_.probability(evidence.similarity);
   decision.threshold = threshold_;
+  decision.bound = bound_;
   decision.serve = evidence.similarity > threshold_;
   decision.reason = decision.serve ? Reason::similar : Reason::not_similar;
   return decision;
@@ -102,7 +119,9 @@ std::string CalibratedPolicy::describe() const {
   const int used = std::snprintf(text, sizeof(text), "calibrated: P = sigma(s / %.6g - %.6g), ", calibration_.lambda,
                                  calibration_.offset);
   const std::size_t left = sizeof(text) - static_cast<std::size_t>(used);
-  if (!options_.target_wrong_hits && !options_.wrong_hit_cost) {
+  if (bound_) {
+    std::snprintf(text + used, left, "similarity > %.6g, at most %.4g wrong hits proven", threshold_, *bound_);
+  } else if (!options_.target_wrong_hits && !options_.wrong_hit_cost) {
     std::snprintf(text + used, left, "similarity > %.6g", threshold_);
   } else if (threshold_ == never) {
     std::snprintf(text + used, left, "no threshold reaches %.4g wrong hits: never served", *options_.target_wrong_hits);
@@ -119,6 +138,7 @@ std::string CalibratedPolicy::describe() const {
 std::string CalibratedPolicy::parameters() const {
   nlohmann::ordered_json json = {{"kind", "calibrated"}, {"lambda", calibration_.lambda}, {"c", calibration_.offset}};
   json["threshold"] = threshold_ == never ? nlohmann::ordered_json() : nlohmann::ordered_json(threshold_);
+  if (bound_) json["bound"] = *bound_;
   return json.dump();
 }
 

@@ -26,7 +26,8 @@ std::shared_ptr<CachePolicy> make_policy(std::string_view parameters) {
   if (kind == "calibrated") {
     const bool never = json.contains("threshold") && json["threshold"].is_null();
     return CalibratedPolicy::with_threshold({number("lambda"), number("c")},
-                                            never ? std::numeric_limits<double>::infinity() : number("threshold"));
+                                            never ? std::numeric_limits<double>::infinity() : number("threshold"),
+                                            json.contains("bound") ? std::optional(number("bound")) : std::nullopt);
   }
   throw refuse(ErrorCode::unsupported, "kind '" + kind + "'");
 }

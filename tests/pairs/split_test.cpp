@@ -68,6 +68,13 @@ TEST_CASE("ratios that are no shares are refused, and a side may be empty") {
   for (Side side : split_by_component(pairs, {1, 0, 1}, 1)) CHECK(side != Side::valid);
 }
 
+TEST_CASE("pairs are in one component when they are linked by questions, directly or over others") {
+  const std::vector<Pair> pairs = {{"a", "b", 1, 2},   {"c", "d", 0, 3}, {"e", "f", 0, 4},
+                                   {"B?", "e ", 1, 5}, {"g", "h", 0, 6}, {"g", "g", 1, 7}};
+  CHECK(components_of(pairs) == std::vector<std::size_t>{0, 1, 0, 0, 2, 2});
+  CHECK(components_of({}).empty());
+}
+
 TEST_CASE("shared questions are counted once each") {
   const std::vector<Pair> first = {{"a", "b", 1, 2}};
   const std::vector<Pair> second = {{"A?", "c", 1, 2}, {"a", "b ", 0, 3}};

@@ -100,3 +100,39 @@ TEST_CASE("lambda and c come from a model directory") {
   std::ofstream(path + "/promptcache.json") << R"({"lambda": 0.05, "c": 16})";
   CHECK(CalibratedPolicy::open(path, {.target_wrong_hits = 0.5})->threshold() == Approx(0.8));
 }
+
+TEST_CASE("a verified threshold in the model directory is taken for its target and looser ones, with its bound") {
+  const test::TemporaryDirectory directory;
+  std::filesystem::copy(test::data_file("tiny_bert"), directory.file("model"),
+                        std::filesystem::copy_options::recursive);
+  const std::string path = directory.file("model");
+  const auto write = [&](const std::string& text) {
+    std::ofstream(path + "/promptcache.json")
+        << R"({"lambda": 0.05, "c": 16, "threshold": 0.875, "calibration": )" << text << "}";
+  };
+  write(R"({"target_wrong_hits": 0.02, "confidence": 0.95, "upper_bound": 0.0183, "hits": 400, "wrong": 3})");
+  for (const double target : {0.02, 0.1}) {
+    const auto policy = CalibratedPolicy::open(path, {.target_wrong_hits = target});
+    CHECK(policy->threshold() == 0.875);
+    CHECK(policy->decide(at(0.9)).bound == 0.0183);
+    CHECK(policy->decide(at(0.9)).serve);
+    CHECK_FALSE(policy->decide(at(0.875)).serve);
+    CHECK(policy->decide(at(0.8)).probability.value() == Approx(0.5));
+    CHECK(policy->describe().find("0.0183") != std::string::npos);
+    const Decision again = make_policy(policy->parameters())->decide(at(0.9));
+    CHECK(again.bound == 0.0183);
+    CHECK(again.threshold == 0.875);
+  }
+  const auto stricter = CalibratedPolicy::open(path, {.target_wrong_hits = 0.01});
+  CHECK(stricter->threshold() > 0.9);
+  CHECK_FALSE(stricter->decide(at(0.99)).bound);
+  CHECK_FALSE(CalibratedPolicy::open(path, {.wrong_hit_cost = 9})->decide(at(0.99)).bound);
+
+  for (const std::string unsound : {"{}", "null", R"({"target_wrong_hits": 0.02, "confidence": 0.95})",
+                                    R"({"target_wrong_hits": 0.02, "confidence": 0.95, "upper_bound": 0.03})"}) {
+    write(unsound);
+    test::require_error(ErrorCode::format, {"promptcache.json", "pc-calibrate"},
+                        [&] { CalibratedPolicy::open(path, {.target_wrong_hits = 0.02}); });
+  }
+  test::require_error(ErrorCode::usage, {"bound"}, [] { CalibratedPolicy::with_threshold({1, 1}, 0.5, 0.0); });
+}

@@ -40,10 +40,19 @@ struct EncoderConfig {
   std::size_t head_size() const noexcept { return hidden_size / heads; }
 };
 
+/// A threshold that pc-calibrate verified on pairs drawn as deployed.
+struct VerifiedThreshold {
+  double threshold = 0;          ///< serve similarities strictly above it
+  double target_wrong_hits = 0;  ///< the rate of wrong hits that it was tested against
+  double confidence = 0;
+  double upper_bound = 0;  ///< of the rate of wrong hits, with this confidence; at most the target
+};
+
 /// Our own extras beside the model, promptcache.json. Every field is optional: an untouched model has none.
 struct ModelExtras {
   std::optional<double> lambda;  ///< temperature of P = sigma(s / lambda - c), methods.md A.2
   std::optional<double> offset;  ///< c of the same formula
+  std::optional<VerifiedThreshold> verified;
 };
 
 /// A Hugging Face / sentence-transformers model directory, read and checked once. A value type.

@@ -20,7 +20,7 @@ struct CalibratedPolicyOptions {
 
 /// Serves by the estimated probability that one response serves both prompts, P = sigma(s / lambda - c) (methods.md
 /// A.2). All of this is a point estimate for prompts like the calibration pairs and guarantees nothing:
-/// `Decision.bound` stays empty.
+/// `Decision.bound` stays empty. Only a threshold that pc-calibrate verified brings a bound (see `open`).
 ///
 ///     auto policy = CalibratedPolicy::fit(similarities, labels, {.target_wrong_hits = 0.02});
 class CalibratedPolicy : public CachePolicy {
@@ -30,8 +30,11 @@ class CalibratedPolicy : public CachePolicy {
   /// none.
   CalibratedPolicy(const Calibration& calibration, const CalibratedPolicyOptions& options);
 
-  /// lambda and c from a model directory's promptcache.json, as pc-train writes it. Throws `Error`: what
-  /// `ModelDirectory::open` throws; not_found when the file has none.
+  /// lambda and c from a model directory's promptcache.json, as pc-train and pc-calibrate write it. When the file has a
+  /// threshold that was verified for a target of at most `target_wrong_hits`, that threshold is taken, and
+  /// `Decision.bound` is its upper bound, which holds with the confidence asked of pc-calibrate for prompts drawn as its
+  /// pairs were and similarities in its precision. Throws `Error`: what `ModelDirectory::open` throws; not_found when
+  /// the file has no lambda and c.
   static std::shared_ptr<CalibratedPolicy> open(const std::string& model_directory,
                                                 const CalibratedPolicyOptions& options);
 
@@ -41,8 +44,9 @@ class CalibratedPolicy : public CachePolicy {
   static std::shared_ptr<CalibratedPolicy> fit(std::span<const double> similarities, std::span<const double> labels,
                                                const CalibratedPolicyOptions& options);
 
-  /// With a threshold found elsewhere; infinity: nothing is ever served.
-  static std::shared_ptr<CalibratedPolicy> with_threshold(const Calibration& calibration, double threshold);
+  /// With a threshold found elsewhere (infinity: nothing is ever served), and the bound proven for it, if one is.
+  static std::shared_ptr<CalibratedPolicy> with_threshold(const Calibration& calibration, double threshold,
+                                                          std::optional<double> bound = {});
 
   Decision decide(const Evidence& evidence) const override;
   std::string describe() const override;
@@ -57,6 +61,7 @@ class CalibratedPolicy : public CachePolicy {
   Calibration calibration_;
   CalibratedPolicyOptions options_;
   double threshold_;
+  std::optional<double> bound_ = {};  // of the rate of wrong hits
 };
 
 }  // namespace promptcache
