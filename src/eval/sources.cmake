@@ -1,1 +1,2 @@
-set(promptcache_sources classification.cpp hit_bound.cpp platt.cpp roc.cpp stream.cpp)
+set(promptcache_sources classification.cpp hit_bound.cpp platt.cpp prompt_clusters.cpp replay.cpp roc.cpp simulation.cpp
+  stream.cpp)
