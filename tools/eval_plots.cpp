@@ -41,6 +41,28 @@ void add_both(Plot& plot, const ReportInput& input, Band ModelDetails::*band, Cu
   add(input.comparison->model, input.model_details, Ink::model, "model");
 }
 
+/// Bounds at growing numbers of hits, on one pair of each question cluster.
+std::vector<ModelDetails::Tested> pointwise_bounds(const ReportInput& input, const Evaluation& evaluation) {
+  const std::vector<Pair>& pairs = *input.pairs;
+  const std::vector<std::size_t> kept = promptcache::one_of_each_cluster(promptcache::components_of(pairs), 1);
+  std::vector<double> similarities;
+  for (const std::size_t pair : kept) similarities.push_back(evaluation.similarities[pair]);
+  const std::vector<std::size_t> order = by_similarity(similarities);
+  std::vector<ModelDetails::Tested> bounds;
+  std::size_t wrong = 0;
+  double next = 5;  // below five hits the bound is near 1 whatever happens
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    wrong += pairs[kept[order[i]]].positive() ? 0 : 1;
+    const std::size_t hits = i + 1;
+    const bool tied = hits < order.size() && similarities[order[hits]] == similarities[order[i]];
+    if (tied || (static_cast<double>(hits) < next && hits != order.size())) continue;
+    bounds.push_back({static_cast<double>(hits) / static_cast<double>(order.size()),
+                      promptcache::binomial_upper_bound(wrong, hits, input.confidence)});
+    next = static_cast<double>(hits) * 1.03 + 1;
+  }
+  return bounds;
+}
+
 }  // namespace
 
 Plot roc_plot(const ReportInput& input) {
@@ -113,27 +135,15 @@ Plot reliability_plot(const std::vector<promptcache::CalibrationBin>& before,
 }
 
 Plot hit_bound_plot(const ReportInput& input) {
-  const std::vector<Pair>& pairs = *input.pairs;
-  const std::vector<std::size_t> kept = promptcache::one_of_each_cluster(promptcache::components_of(pairs), 1);
   Plot plot("hits kept, % of pairs", "wrong hits, %");
   plot.set("set yrange [0:100]").set("set xrange [0:100]");
   const auto add = [&](const Evaluation& evaluation, const ModelDetails& details, Ink ink, const std::string& title) {
-    std::vector<double> similarities;
-    for (const std::size_t pair : kept) similarities.push_back(evaluation.similarities[pair]);
-    const std::vector<std::size_t> order = by_similarity(similarities);
-    Plot::Rows bound;
-    std::size_t wrong = 0;
-    double next = 5;  // below five hits the bound is near 1 whatever happens
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      wrong += pairs[kept[order[i]]].positive() ? 0 : 1;
-      const std::size_t hits = i + 1;
-      const bool tied = hits < order.size() && similarities[order[hits]] == similarities[order[i]];
-      if (tied || (static_cast<double>(hits) < next && hits != order.size())) continue;
-      bound.push_back({100 * static_cast<double>(hits) / static_cast<double>(order.size()),
-                       100 * promptcache::binomial_upper_bound(wrong, hits, input.confidence)});
-      next = static_cast<double>(hits) * 1.03 + 1;
+    Plot::Rows rows;
+    for (const ModelDetails::Tested& each :
+         details.hit_bounds.empty() ? pointwise_bounds(input, evaluation) : details.hit_bounds) {
+      rows.push_back({100 * each.kept, 100 * each.bound});
     }
-    plot.line(bound, ink, title, ink == Ink::baseline);
+    plot.line(rows, ink, title, ink == Ink::baseline);
     if (details.chosen) {
       plot.points({{100 * details.chosen->kept, 100 * details.chosen->bound}}, ink, title + ", chosen threshold");
     }

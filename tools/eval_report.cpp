@@ -141,7 +141,9 @@ Page evaluation_page(const ReportInput& input) {
                     " %, Clopper-Pearson on one pair of each question cluster, each point for itself. Dotted: the "
                     "target of " +
                     trimmed(100 * input.target_wrong_hits) + " %.");
+    if (!input.hits_table.columns.empty()) page.table(input.hits_table);
     for (const std::string& sentence : input.hits_sentences) page.paragraph(sentence);
+    page.section("Thresholds on these pairs, model");
     page.table(threshold_table(comparison.model));
   }
   if (input.learning) {

@@ -28,6 +28,7 @@ struct ModelDetails {
   struct Tested {
     double kept = 0, bound = 0;
   };
+  std::vector<Tested> hit_bounds;  ///< by rising share; when empty the page computes them on its pairs
   std::optional<Tested> chosen;
 };
 
@@ -50,7 +51,8 @@ struct ReportInput {
   double target_wrong_hits = 0.02;
   double confidence = 0.95;
   std::string hits_title = "Wrong hits, for pairs drawn like this file";
-  std::vector<std::string> hits_sentences;  ///< what was tested and what follows
+  Table hits_table;                         ///< thresholds that were tested; without columns: none
+  std::vector<std::string> hits_sentences;  ///< what follows from them
   std::optional<LearningPicture> learning;
   Provenance provenance;  ///< when empty: the models and the pair file
 };
