@@ -194,6 +194,7 @@ void add_options(CLI::App& app, Options& options) {
   threshold->add_option("--tune", options.tune,
                         "another file of the same kind; of each model the tau most efficient on it");
   threshold->require_option(1);
+  app.add_flag("--at-worst", simulation.at_worst, "choose tau as if hits of unknown truth were wrong");
   app.add_option("--tau-from", options.tau_from, "lowest threshold to try")
       ->capture_default_str()
       ->check(CLI::Range(-1.0, 1.0));

@@ -21,6 +21,8 @@ Table summary_table(const Simulation& simulation) {
   };
   both("threshold tau", [](const ModelSimulation& each) { return trimmed(each.score.tau); });
   both("caching efficiency, %", [](const ModelSimulation& each) { return percent_with_limits(each.score.efficiency); });
+  both("efficiency if unknown hits were wrong, %",
+       [](const ModelSimulation& each) { return percent_with_limits(each.score.efficiency_at_worst); });
   both("hit rate, %", [](const ModelSimulation& each) { return fixed(100 * each.score.total.hit_rate(), 2); });
   both("wrong hits, % of hits of known truth",
        [](const ModelSimulation& each) { return percent(each.score.total.wrong_hit_rate()); });

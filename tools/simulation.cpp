@@ -59,7 +59,7 @@ ModelSimulation simulate(const std::string& directory, const promptcache::Prompt
   if (tune != nullptr) {
     const promptcache::PromptVectors vectors = embed_prompts(*embedder, tune->texts, options.threads, progress);
     result.choice = sweep_shuffles(*tune, vectors, options.plan, options.taus, run);
-    const StreamScore* best = promptcache::most_efficient(result.choice);
+    const StreamScore* best = promptcache::most_efficient(result.choice, options.at_worst);
     if (best == nullptr) {
       throw promptcache::Error(promptcache::ErrorCode::usage, {"--tune"}, "no two prompts that share a response",
                                "a stream in which a hit can be right, or --tau");
@@ -101,6 +101,14 @@ Simulation compare(const promptcache::PromptSet& scored, const SimulationOptions
     if (each.truncated > 0) {
       result.notes.push_back(counted(each.truncated, "prompt is", "prompts are") + " longer than the window of the " +
                              name + " and took part in exact matches only.");
+    }
+    const StreamCounts& total = each.score.total;
+    if (5 * total.unknown_hits > total.hits()) {
+      result.notes.push_back(
+          "Of the hits of the " + std::string(name) + " " +
+          fixed(100 * static_cast<double>(total.unknown_hits) / static_cast<double>(total.hits()), 0) +
+          " % are of unknown truth: no label speaks about them, so wrong hits are undercounted and a "
+          "tau chosen on such a stream is too low (--at-worst takes them as wrong).");
     }
     if (!each.choice.empty() && each.score.tau == options.taus.front()) {
       result.notes.push_back(std::string("The tau of the ") + name +
@@ -182,6 +190,8 @@ std::string table_text(const Simulation& simulation, const SimulationOptions& op
   row("", "model", baseline != nullptr ? "baseline" : "");
   both("tau", [](const ModelSimulation& each) { return trimmed(each.score.tau); });
   both("efficiency, %", [](const ModelSimulation& each) { return percent_with_limits(each.score.efficiency); });
+  both("  unknown hits taken as wrong",
+       [](const ModelSimulation& each) { return percent_with_limits(each.score.efficiency_at_worst); });
   both("hit rate, %", [](const ModelSimulation& each) { return fixed(100 * each.score.total.hit_rate(), 2); });
   both("wrong hits, % of known hits",
        [](const ModelSimulation& each) { return percent(each.score.total.wrong_hit_rate()); });

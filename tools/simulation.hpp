@@ -17,6 +17,7 @@ struct SimulationOptions {
   promptcache::StreamPlan plan;
   promptcache::StreamCacheOptions cache;
   std::optional<double> tau;  ///< otherwise chosen on the other stream
+  bool at_worst = false;      ///< choose it as if hits of unknown truth were wrong
   std::vector<double> taus;   ///< of the curves, rising
   bool curve = true;          ///< the scored stream at all of them too
   bool timings = false;

@@ -79,6 +79,10 @@ Json to_json(const StreamScore& score) {
   json["wrong_hit_rate"] = json_of(score.total.wrong_hit_rate());
   json["unknown_hits"] = mean(&StreamCounts::unknown_hits);
   json["wrong_semantic_hit_rate"] = json_of(score.total.wrong_semantic_hit_rate());
+  const auto& worst = score.efficiency_at_worst;
+  json["efficiency_at_worst"] = worst ? Json(worst->value) : Json();
+  json["efficiency_at_worst_low"] = worst ? Json(worst->low) : Json();
+  json["efficiency_at_worst_high"] = worst ? Json(worst->high) : Json();
   json["requests"] = mean(&StreamCounts::requests);
   json["possible_hits"] = mean(&StreamCounts::possible_hits);
   json["exact_hits"] = mean(&StreamCounts::exact_hits);

@@ -264,6 +264,12 @@ std::optional<double> StreamCounts::efficiency() const noexcept {
          static_cast<double>(possible_hits);
 }
 
+std::optional<double> StreamCounts::efficiency_at_worst() const noexcept {
+  StreamCounts worst = *this;
+  worst.wrong_hits += unknown_hits;
+  return worst.efficiency();
+}
+
 double StreamScore::mean(std::size_t StreamCounts::*count) const {
   return shuffles.empty() ? 0 : static_cast<double>(total.*count) / static_cast<double>(shuffles.size());
 }
@@ -272,11 +278,18 @@ StreamScore score_of(double tau, std::vector<StreamCounts> shuffles) {
   StreamScore score;
   score.tau = tau;
   std::vector<double> efficiencies;
+  std::vector<double> at_worst;
   for (const StreamCounts& counts : shuffles) {
     score.total += counts;
-    if (const std::optional<double> efficiency = counts.efficiency()) efficiencies.push_back(*efficiency);
+    if (const std::optional<double> efficiency = counts.efficiency()) {
+      efficiencies.push_back(*efficiency);
+      at_worst.push_back(*counts.efficiency_at_worst());
+    }
   }
-  if (efficiencies.size() == shuffles.size()) score.efficiency = summary(std::move(efficiencies));
+  if (efficiencies.size() == shuffles.size()) {
+    score.efficiency = summary(std::move(efficiencies));
+    score.efficiency_at_worst = summary(std::move(at_worst));
+  }
   score.shuffles = std::move(shuffles);
   return score;
 }
@@ -290,12 +303,15 @@ std::optional<IntervalEstimate> efficiency_difference(const StreamScore& first, 
   return summary(std::move(differences));
 }
 
-const StreamScore* most_efficient(std::span<const StreamScore> scores) {
+const StreamScore* most_efficient(std::span<const StreamScore> scores, bool at_worst) {
+  const auto value_of = [&](const StreamScore& score) {
+    return (at_worst ? score.efficiency_at_worst : score.efficiency)->value;
+  };
   const StreamScore* best = nullptr;
   for (const StreamScore& score : scores) {
     if (!score.efficiency) continue;
-    const bool better = best == nullptr || score.efficiency->value > best->efficiency->value ||
-                        (score.efficiency->value == best->efficiency->value && score.tau > best->tau);
+    const bool better = best == nullptr || value_of(score) > value_of(*best) ||
+                        (value_of(score) == value_of(*best) && score.tau > best->tau);
     if (better) best = &score;
   }
   return best;

@@ -181,6 +181,7 @@ TEST_CASE("rates of a stream, and its score over shuffles") {
   CHECK(*first.wrong_hit_rate() == Approx(0.2));
   CHECK(*first.wrong_semantic_hit_rate() == Approx(0.25));
   CHECK(*first.efficiency() == Approx(0.6));
+  CHECK(*first.efficiency_at_worst() == Approx(0.2));
   CHECK_FALSE(StreamCounts{.requests = 3, .unknown_hits = 1}.wrong_hit_rate());
   CHECK_FALSE(StreamCounts{.requests = 3, .wrong_hits = 1}.efficiency());
 
@@ -200,6 +201,13 @@ TEST_CASE("rates of a stream, and its score over shuffles") {
   const std::vector<StreamScore> scores = {score, same, score_of(0.7, {first, first}), none};
   CHECK(most_efficient(scores)->tau == 0.7);  // of two equal ones the stricter
   CHECK(most_efficient(std::span(scores).last(1)) == nullptr);
+  StreamCounts sure = second;  // lower, but with no hit of unknown truth
+  sure.unknown_hits = 0;
+  sure.wrong_hits = 2;
+  const std::vector<StreamScore> doubtful = {same, score_of(0.4, {sure, sure})};
+  CHECK(most_efficient(doubtful)->tau == 0.6);
+  CHECK(most_efficient(doubtful, true)->tau == 0.4);
+  CHECK(doubtful[0].efficiency_at_worst->value == Approx(0.2));
 }
 
 TEST_CASE("prompts with clusters are read from TSV and JSON lines, plain or gzip") {

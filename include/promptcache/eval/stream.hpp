@@ -130,6 +130,8 @@ struct StreamCounts {
   /// Caching efficiency, methods.md A.7: (true hits - wrong hits) / possible hits, true hits being exact and right
   /// ones. Negative when hits do more harm than good; empty when no hit can be right.
   std::optional<double> efficiency() const noexcept;
+  /// The same, hits of unknown truth taken as wrong.
+  std::optional<double> efficiency_at_worst() const noexcept;
 };
 
 /// One threshold over all shuffles.
@@ -140,6 +142,7 @@ struct StreamScore {
   /// Mean over shuffles, and the 2.5 % and 97.5 % quantiles of theirs (linear interpolation): how much the order of
   /// these prompts matters, not what other prompts would give. Empty when some shuffle has none.
   std::optional<IntervalEstimate> efficiency;
+  std::optional<IntervalEstimate> efficiency_at_worst;  ///< likewise
 
   double mean(std::size_t StreamCounts::*count) const;  ///< of a count, over shuffles
 };
@@ -149,7 +152,8 @@ StreamScore score_of(double tau, std::vector<StreamCounts> shuffles);
 /// First minus second efficiency, paired by shuffle; mean and the same quantiles. Empty when either has none.
 std::optional<IntervalEstimate> efficiency_difference(const StreamScore& first, const StreamScore& second);
 
-/// The score of highest efficiency, among equals that of the highest threshold; null when none has an efficiency.
-const StreamScore* most_efficient(std::span<const StreamScore> scores);
+/// The score of highest efficiency, or efficiency at worst; among equals that of the highest threshold. Null when none
+/// has an efficiency.
+const StreamScore* most_efficient(std::span<const StreamScore> scores, bool at_worst = false);
 
 }  // namespace promptcache
