@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+#include <utility>
 
 #include "page.hpp"
 #include "promptcache/base/error.hpp"
@@ -74,9 +75,11 @@ void name_colours(std::string& svg) {
     if (red != green || red != blue || red < 1 || red >= static_cast<int>(inks.size())) continue;
     svg.replace(at, end + 1 - at, std::string("var(") + inks[static_cast<std::size_t>(red)] + ")");
   }
-  replace_all(svg, "color=\"black\"", "color=\"var(--ink)\"");
-  replace_all(svg, "color=\"gray\"", "color=\"var(--grid)\"");
-  replace_all(svg, "color=\"white\"", "color=\"var(--paper)\"");
+  for (const auto& [from, to] :
+       {std::pair("black", "var(--ink)"), std::pair("gray", "var(--grid)"), std::pair("white", "var(--paper)")}) {
+    for (const char* mark : {"\"", "'"})
+      replace_all(svg, std::string(mark) + from + mark, std::string(mark) + to + mark);
+  }
 }
 
 }  // namespace

@@ -72,7 +72,9 @@ StreamTiming time_stream(std::shared_ptr<const promptcache::Embedder> embedder, 
     for (std::size_t t = 1; t < threads; ++t) helpers.emplace_back([&, t] { work(parts[t]); });
     work(parts[0]);
   }
-  StreamTiming timing{.requests = requests.size(), .threads = threads};
+  StreamTiming timing;
+  timing.requests = requests.size();
+  timing.threads = threads;
   timing.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   Times all;
   for (const Times& part : parts) {

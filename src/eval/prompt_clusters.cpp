@@ -13,7 +13,7 @@
 namespace promptcache {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 60;
   return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
 }
@@ -56,12 +56,12 @@ std::size_t column_in(const std::vector<std::string_view>& names, const std::str
   if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   std::string all;
   for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + std::string(name);
-  throw Error(ErrorCode::format, where, "columns " + quoted(all), "a column '" + wanted + "'");
+  throw Error(ErrorCode::format, where, "columns " + in_quotes(all), "a column '" + wanted + "'");
 }
 
 std::string text_under(const nlohmann::json& row, const std::string& key, const Where& where) {
   const auto found = row.find(key);
-  if (found == row.end()) throw Error(ErrorCode::format, where, quoted(row.dump()), "the key '" + key + "'");
+  if (found == row.end()) throw Error(ErrorCode::format, where, in_quotes(row.dump()), "the key '" + key + "'");
   return found->is_string() ? found->get<std::string>() : found->dump();  // a cluster may be a number
 }
 
@@ -93,9 +93,9 @@ PromptClusters read_prompt_clusters(const std::string& path, const std::string& 
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     if (json) {
       const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
-      if (!row.is_object()) throw Error(ErrorCode::format, where, quoted(line), "a JSON object");
+      if (!row.is_object()) throw Error(ErrorCode::format, where, in_quotes(line), "a JSON object");
       if (row.contains(prompt_column) && !row[prompt_column].is_string()) {
-        throw Error(ErrorCode::format, where, quoted(line), "a text under the key '" + prompt_column + "'");
+        throw Error(ErrorCode::format, where, in_quotes(line), "a text under the key '" + prompt_column + "'");
       }
       collector.add(where, text_under(row, prompt_column, where), text_under(row, cluster_column, where));
       continue;

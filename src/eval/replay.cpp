@@ -54,7 +54,7 @@ StreamCounts replay_stream(const PromptSet& prompts, const PromptVectors& vector
                            std::span<const std::size_t> requests, double tau, const StreamCacheOptions& cache_options,
                            std::vector<RequestTrace>* trace) {
   const std::size_t n = prompts.texts.size();
-  if (prompts.truth.size() != n || vectors.vectors.size() != n * vectors.dimension) {
+  if (vectors.dimension == 0 || prompts.truth.size() != n || vectors.vectors.size() != n * vectors.dimension) {
     throw Error(ErrorCode::usage, {"replay_stream"},
                 std::to_string(n) + " prompts, " + std::to_string(vectors.vectors.size()) + " values",
                 "one vector a prompt");
@@ -75,7 +75,7 @@ StreamCounts replay_stream(const PromptSet& prompts, const PromptVectors& vector
     Lookup ticket = cache.lookup({.prompt = prompts.texts[prompt]});
     if (ticket.miss()) {
       tally.miss(prompt);
-      cache.insert(std::move(ticket), {.text = std::to_string(prompt), .cost = 1});
+      cache.insert(std::move(ticket), Response{.text = std::to_string(prompt), .cost = 1});
     } else if (ticket.reply().outcome == Outcome::exact_hit) {
       tally.exact(prompt);
     } else {

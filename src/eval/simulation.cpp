@@ -53,7 +53,7 @@ StreamSimulator::StreamSimulator(const PromptSet& prompts, const PromptVectors& 
   check_tau(lowest_tau, -1);
   const std::size_t n = prompts.texts.size();
   const std::size_t width = vectors.dimension;
-  if (prompts.truth.size() != n || vectors.vectors.size() != n * width ||
+  if (width == 0 || prompts.truth.size() != n || vectors.vectors.size() != n * width ||
       n > std::numeric_limits<std::uint32_t>::max()) {
     throw Error(ErrorCode::usage, {"StreamSimulator"},
                 std::to_string(n) + " prompts, " + std::to_string(vectors.vectors.size()) + " values",

@@ -85,6 +85,7 @@ StreamCounts by_definition(const World& world, const std::vector<std::size_t>& r
         dot += static_cast<double>(world.vectors.vectors[prompt * width + i]) *
                static_cast<double>(world.vectors.vectors[candidate * width + i]);
       }
+      dot = std::min(dot, 1.0);
       if (dot > best + 1e-6) {
         best = dot;
         nearest = candidate;

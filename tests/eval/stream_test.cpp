@@ -8,6 +8,7 @@
 
 #include "cache/fakes.hpp"
 #include "promptcache/eval/prompt_clusters.hpp"
+#include "support.hpp"
 
 using namespace promptcache;
 using test::require_error;

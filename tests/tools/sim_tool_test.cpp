@@ -110,7 +110,7 @@ TEST_CASE("pc-sim takes clusters, popularity, drift and repeats") {
   CHECK_FALSE(report["model"].contains("curve"));
 
   require_code(run_tool("pc-sim " + bert + " --clusters " + directory.write("d.tsv", some_clusters("text", "intent")) +
-                        " --columns text,intent --tau 0.9 --popularity zipf --requests 200 --drift 1 --zipf-exponent "
+                        " --columns text,intent --tau 1 --popularity zipf --requests 200 --drift 1 --zipf-exponent "
                         "1.2 --capacity 5 --eviction lec --shuffles 3 --tau-step 0.2 --limit 30" +
                         out),
                0,
