@@ -24,12 +24,15 @@ p{max-width:46rem;margin:.6rem 0;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.32rem .7rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid);white-space:nowrap}
 thead th{background:var(--panel);font-weight:600}
+tbody th{white-space:normal;min-width:8rem}
 th:first-child,td.text,th.text{text-align:left}
 td.text{white-space:normal;min-width:15rem;max-width:34rem;overflow-wrap:anywhere}
 tbody th{font-weight:400}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1.2rem 1.6rem;margin:1rem 0}
-figure{margin:0;max-width:34rem;min-width:0}
-figure svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.2rem 1.6rem;margin:1rem 0}
+figure{margin:0;max-width:30rem;min-width:0}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:.2rem 0 .3rem;padding:0;font-size:.87rem}
+.legend svg{display:inline-block;width:1.8em;height:.8em;margin-right:.4em}
+figure>svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}
 figcaption{font-size:.87rem;color:var(--muted);margin-top:.2rem}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--muted:#444;--grid:#ccc;--panel:#f2f2f2;
 --model:#0b5fd3;--baseline:#a34a00;--label-0:#a34a00;--label-1:#0b5fd3}
@@ -58,6 +61,27 @@ std::string html_table(const Table& table) {
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
+}
+
+std::string html_legend(const Plot& plot) {
+  std::string html = "<ul class=\"legend\">";
+  for (const LegendEntry& entry : plot.legend()) {
+    using Mark = LegendEntry::Mark;
+    const std::string colour = std::string("var(") + style_name(entry.ink) + ")";
+    html += "<li><svg viewBox=\"0 0 36 16\" aria-hidden=\"true\">";
+    if (entry.mark == Mark::box) {
+      html += "<rect x=\"2\" y=\"1\" width=\"32\" height=\"14\" fill=\"" + colour + "\" fill-opacity=\"0.5\"/>";
+    }
+    if (entry.mark == Mark::line || entry.mark == Mark::dashed || entry.mark == Mark::joined_points) {
+      html += "<path d=\"M1,8h34\" stroke-width=\"3.5\" stroke=\"" + colour +
+              (entry.mark == Mark::dashed ? "\" stroke-dasharray=\"9,4\"/>" : "\"/>");
+    }
+    if (entry.mark == Mark::points || entry.mark == Mark::joined_points) {
+      html += "<circle cx=\"18\" cy=\"8\" r=\"5.5\" fill=\"" + colour + "\"/>";
+    }
+    html += "</svg>" + escaped_html(entry.title) + "</li>";
+  }
+  return html + "</ul>";
 }
 
 std::string markdown_table(const Table& table) {
@@ -131,8 +155,8 @@ std::string Page::html() const {
       in_figures = !in_figures;
     }
     if (figure != nullptr) {
-      html += "<figure>" + figure->plot.svg("f" + std::to_string(++figures), figure->caption) + "<figcaption>" +
-              escaped_html(figure->caption) + "</figcaption></figure>\n";
+      html += "<figure>" + figure->plot.svg("f" + std::to_string(++figures), figure->caption) +
+              html_legend(figure->plot) + "<figcaption>" + escaped_html(figure->caption) + "</figcaption></figure>\n";
     } else if (const auto* section = std::get_if<Section>(&block)) {
       html += "<h2>" + escaped_html(section->title) + "</h2>\n";
     } else if (const auto* paragraph = std::get_if<Paragraph>(&block)) {

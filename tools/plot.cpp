@@ -84,22 +84,20 @@ void name_colours(std::string& svg) {
 
 }  // namespace
 
+const char* style_name(Ink ink) { return inks[static_cast<std::size_t>(ink)]; }
+
 Plot::Plot(const std::string& x_label, const std::string& y_label)
-    : settings_(
-          "set terminal svg size 480,360 font 'sans-serif,14' noenhanced\n"
-          "set border 3 lc rgb " +
-          colour(Ink::muted) + "\nset tics nomirror textcolor rgb " + colour(Ink::text) +
-          "\nset grid lt 1 lw 0.6 lc rgb " + colour(Ink::grid) +
-          "\nset key below center horizontal samplen 2 textcolor rgb " + colour(Ink::text) + "\nset xlabel '" +
-          x_label + "' textcolor rgb " + colour(Ink::text) + "\nset ylabel '" + y_label + "' textcolor rgb " +
-          colour(Ink::text) + "\n") {}
+    : settings_("set terminal svg size 480,340 font 'sans-serif,15' noenhanced\nunset key\nset border 3 lc rgb " +
+                colour(Ink::muted) + "\nset tics nomirror textcolor rgb " + colour(Ink::text) +
+                "\nset grid lt 1 lw 0.6 lc rgb " + colour(Ink::grid) + "\nset xlabel '" + x_label + "' textcolor rgb " +
+                colour(Ink::text) + "\nset ylabel '" + y_label + "' textcolor rgb " + colour(Ink::text) + "\n") {}
 
 Plot& Plot::set(const std::string& command) {
   settings_ += command + "\n";
   return *this;
 }
 
-Plot& Plot::add(Rows rows, const std::string& style, const std::string& title) {
+Plot& Plot::add(Rows rows, const std::string& style) {
   constexpr std::size_t most = 600;
   const std::size_t step = std::max<std::size_t>(1, rows.size() / most);
   const std::string name = "$data" + std::to_string(count_++);
@@ -114,34 +112,33 @@ Plot& Plot::add(Rows rows, const std::string& style, const std::string& title) {
     data_ += "\n";
   }
   data_ += "EOD\n";
-  curves_ +=
-      (curves_.empty() ? "plot " : ", ") + name + " " + style + (title.empty() ? " notitle" : " title '" + title + "'");
+  curves_ += (curves_.empty() ? "plot " : ", ") + name + " " + style + " notitle";
   return *this;
 }
 
 Plot& Plot::line(Rows rows, Ink ink, const std::string& title, bool dashed) {
   if (rows.empty()) return *this;
-  return add(std::move(rows), "using 1:2 with lines lw 2.2 lc rgb " + colour(ink) + (dashed ? " dt (8,4)" : ""), title);
+  legend_.push_back({dashed ? LegendEntry::Mark::dashed : LegendEntry::Mark::line, ink, title});
+  return add(std::move(rows), "using 1:2 with lines lw 2.2 lc rgb " + colour(ink) + (dashed ? " dt (8,4)" : ""));
 }
 
 Plot& Plot::points(Rows rows, Ink ink, const std::string& title, bool joined) {
   if (rows.empty()) return *this;
-  return add(std::move(rows),
-             std::string("using 1:2 with ") + (joined ? "linespoints lw 1.8" : "points") + " pt 7 ps 0.6 lc rgb " +
-                 colour(ink),
-             title);
+  legend_.push_back({joined ? LegendEntry::Mark::joined_points : LegendEntry::Mark::points, ink, title});
+  return add(std::move(rows), std::string("using 1:2 with ") + (joined ? "linespoints lw 1.8" : "points") +
+                                  " pt 7 ps 0.7 lc rgb " + colour(ink));
 }
 
 Plot& Plot::band(Rows rows, Ink ink) {
   if (rows.empty()) return *this;
   return add(std::move(rows),
-             "using 1:2:3 with filledcurves fc rgb " + colour(ink) + " fs transparent solid 0.22 noborder", "");
+             "using 1:2:3 with filledcurves fc rgb " + colour(ink) + " fs transparent solid 0.22 noborder");
 }
 
 Plot& Plot::boxes(Rows rows, Ink ink, const std::string& title) {
   if (rows.empty()) return *this;
-  return add(std::move(rows), "using 1:2 with boxes lc rgb " + colour(ink) + " fs transparent solid 0.5 noborder",
-             title);
+  legend_.push_back({LegendEntry::Mark::box, ink, title});
+  return add(std::move(rows), "using 1:2 with boxes lc rgb " + colour(ink) + " fs transparent solid 0.5 noborder");
 }
 
 Plot& Plot::guide(const std::string& function) {
@@ -168,7 +165,7 @@ std::string Plot::svg(const std::string& name, const std::string& description) c
     throw Error(ErrorCode::io, {"gnuplot"}, "'" + output.text.substr(0, 200) + "'", "a picture");
   }
   std::string svg = output.text.substr(begin);
-  remove_between(svg, "<title>Gnuplot", "</title>");
+  remove_between(svg, "<title>", "</title>");
   remove_between(svg, "<desc>", "</desc>");
   remove_between(svg, "<filter", "</filter>");
   name_colours(svg);

@@ -8,6 +8,17 @@ namespace tool {
 /// Colours of a plot, by what they stand for; the page's style sheet says what they look like in light and dark.
 enum class Ink { model = 1, baseline, label_0, label_1, text, grid, muted };
 
+/// A line of a legend.
+struct LegendEntry {
+  enum class Mark { line, dashed, points, joined_points, box };
+  Mark mark;
+  Ink ink;
+  std::string title;
+};
+
+/// The name of an ink in the page's style sheet, for example "--model".
+const char* style_name(Ink ink);
+
 /// A picture drawn by gnuplot as SVG that takes its colours and fonts from the page around it.
 class Plot {
  public:
@@ -28,12 +39,16 @@ class Plot {
   /// read to those who do not see it. Throws `Error`: not_found without gnuplot, io when it fails.
   std::string svg(const std::string& name, const std::string& description) const;
 
+  /// Stands beside the picture, so that it can be read at any width.
+  const std::vector<LegendEntry>& legend() const { return legend_; }
+
  private:
-  Plot& add(Rows rows, const std::string& style, const std::string& title);
+  Plot& add(Rows rows, const std::string& style);
 
   std::string settings_;
   std::string data_;
   std::string curves_;
+  std::vector<LegendEntry> legend_;
   int count_ = 0;
 };
 

@@ -52,7 +52,7 @@ void Provenance::add_model(const std::string& role, const std::string& directory
 
 void Provenance::add_to(Page& page) const {
   page.section("Provenance");
-  Table table{{"", "name", "SHA-256 (of a model: of its weights)"}, {}, 2};
+  Table table{{"", "name", "SHA-256 (of a model: of its weights)"}, {}, 1};
   for (const Item& item : items_) table.rows.push_back({item.role, item.name, item.sha256});
   if (!items_.empty()) page.table(std::move(table));
   if (!command_.empty()) page.paragraph("Command, without directories: " + command_);

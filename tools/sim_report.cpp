@@ -26,8 +26,10 @@ Table summary_table(const Simulation& simulation) {
   both("hit rate, %", [](const ModelSimulation& each) { return fixed(100 * each.score.total.hit_rate(), 2); });
   both("wrong hits, % of hits of known truth",
        [](const ModelSimulation& each) { return percent(each.score.total.wrong_hit_rate()); });
-  both("wrong hits, % of known hits by similarity",
-       [](const ModelSimulation& each) { return percent(each.score.total.wrong_semantic_hit_rate()); });
+  if (simulation.model.score.total.exact_hits > 0) {
+    both("wrong hits, % of known hits by similarity",
+         [](const ModelSimulation& each) { return percent(each.score.total.wrong_semantic_hit_rate()); });
+  }
   return table;
 }
 
