@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh
 scripts/fetch_model.sh
 cmake --preset release
-cmake --build --preset release --target pc-train pc-eval pc-stream
+cmake --build --preset release --target pc-train pc-eval pc-sim
 
 bin=build/release/bin
 base=models/all-MiniLM-L6-v2
@@ -25,8 +25,9 @@ echo "On the held-out demo pairs, the fine-tuned model beside the untouched one:
 "$bin/pc-eval" --model "$tuned" --baseline "$base" --pairs examples/data/test.tsv --valid examples/data/valid.tsv \
   --json "$tuned/evaluation.json" --html "$tuned/evaluation.html"
 echo
-echo "Their prompts, sent through a cache with the fine-tuned model:"
-"$bin/pc-stream" --model "$tuned" --pairs examples/data/test.tsv --valid examples/data/valid.tsv
+echo "Their prompts, sent through a cache with either model:"
+"$bin/pc-sim" --model "$tuned" --baseline "$base" --pairs examples/data/test.tsv --tune examples/data/valid.tsv \
+  --timings --report "$tuned/simulation.html"
 echo
 echo "measures: $tuned/evaluation.json"
-echo "report:   $PWD/$tuned/evaluation.html"
+echo "reports:  $PWD/$tuned/evaluation.html and simulation.html"

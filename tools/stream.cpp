@@ -1,70 +1,104 @@
 #include "stream.hpp"
 
-#include <algorithm>
+#include <cmath>
 #include <cstdio>
 
-#include "promptcache/pairs/similarity.hpp"
+#include "promptcache/base/error.hpp"
 
 namespace tool {
 namespace {
 
-constexpr std::size_t orders = 20;
-constexpr std::uint64_t seed = 1;
+using promptcache::StreamCounts;
+using promptcache::StreamScore;
+using Json = nlohmann::ordered_json;
 
-std::vector<double> thresholds() {
-  std::vector<double> result;
-  for (int percent = 30; percent <= 100; ++percent) result.push_back(percent / 100.0);
-  return result;
-}
+Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
 
 }  // namespace
 
+std::vector<double> threshold_grid(double from, double step) {
+  std::vector<double> result;
+  constexpr double unit = 1e5;  // counted in whole numbers, so that 0.87 is 0.87
+  const auto width = static_cast<long>(std::max(1.0, std::round(step * unit)));
+  for (long at = std::lround(from * unit); at < std::lround(unit); at += width) {
+    result.push_back(static_cast<double>(at) / unit);
+  }
+  result.push_back(1);
+  return result;
+}
+
 Stream make_stream(const promptcache::Embedder& embedder, const std::vector<promptcache::Pair>& pairs, std::size_t most,
                    std::size_t threads, const promptcache::ProgressCallback& progress) {
-  const std::vector<promptcache::Pair> taken(
-      pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(std::min(pairs.size(), most / 2)));
-  promptcache::EmbeddedQuestions questions = embed_questions(embedder, taken, threads, progress);
-  std::vector<std::uint8_t> positive;
-  for (const promptcache::Pair& pair : taken) positive.push_back(pair.positive() ? 1 : 0);
   Stream stream;
-  stream.texts.assign(questions.texts.begin(), questions.texts.end());
-  stream.prompts.dimension = embedder.dimension();
-  stream.prompts.group = promptcache::groups_of(stream.texts.size(), questions.first, questions.second, positive);
-  stream.prompts.vectors = std::move(questions.vectors);
+  stream.prompts = promptcache::prompts_of_pairs(pairs, most);
+  stream.vectors = embed_prompts(embedder, stream.prompts.texts, threads, progress);
   return stream;
 }
 
-StreamSweep sweep_stream(const Stream& scored, const Stream& chooses) {
-  const std::vector<promptcache::StreamPoint> choice = simulate_stream(chooses.prompts, thresholds(), orders, seed);
-  const auto best = std::max_element(choice.begin(), choice.end(),
-                                     [](const auto& a, const auto& b) { return a.efficiency < b.efficiency; });
+StreamSweep sweep_stream(const Stream& scored, const Stream& chooses, std::size_t threads) {
+  const std::vector<double> taus = threshold_grid();
+  const promptcache::StreamRunOptions options{.threads = threads};
+  const std::vector<StreamScore> choice = sweep_shuffles(chooses.prompts, chooses.vectors, {}, taus, options);
+  const StreamScore* best = promptcache::most_efficient(choice);
+  if (best == nullptr) {
+    throw promptcache::Error(promptcache::ErrorCode::usage, {"threshold"},
+                             "no two prompts to choose it on that share a response", "pairs with label 1");
+  }
   StreamSweep sweep;
-  sweep.prompts = scored.prompts.size();
-  sweep.repeats = scored.prompts.repeats();
-  sweep.points = simulate_stream(scored.prompts, thresholds(), orders, seed);
-  sweep.chosen = sweep.points[static_cast<std::size_t>(best - choice.begin())];
+  sweep.prompts = scored.prompts.texts.size();
+  sweep.repeats = sweep.prompts - scored.prompts.truth.components();
+  sweep.points = sweep_shuffles(scored.prompts, scored.vectors, {}, taus, options);
+  sweep.chosen = sweep.points[static_cast<std::size_t>(best - choice.data())];
   return sweep;
 }
 
 std::string sweep_text(const StreamSweep& sweep) {
-  char line[240];
+  const StreamScore& chosen = sweep.chosen;
+  const std::size_t hits = chosen.total.hits();
+  char line[320];
   std::snprintf(
       line, sizeof(line),
-      "threshold %.2f: of %zu prompts, %zu of them repeats, %.1f hits, %.1f %% of them wrong, efficiency %.1f %%",
-      sweep.chosen.threshold, sweep.prompts, sweep.repeats, sweep.chosen.hits, 100 * sweep.chosen.wrong_share(),
-      100 * sweep.chosen.efficiency);
-  return line;
+      "threshold %.2f: of %zu prompts, %zu of them repeats, %.1f hits, %.1f %% of those of known truth wrong, "
+      "%.1f of unknown truth, efficiency ",
+      chosen.tau, sweep.prompts, sweep.repeats, static_cast<double>(hits) / static_cast<double>(chosen.shuffles.size()),
+      100 * chosen.total.wrong_hit_rate().value_or(0), chosen.mean(&StreamCounts::unknown_hits));
+  std::string text = line;
+  if (!chosen.efficiency) return text + "undefined";
+  std::snprintf(line, sizeof(line), "%.1f %%", 100 * chosen.efficiency->value);
+  return text + line;
 }
 
-nlohmann::ordered_json to_json(const StreamSweep& sweep) {
-  return {{"prompts", sweep.prompts},
-          {"repeats", sweep.repeats},
-          {"orders", orders},
-          {"threshold", sweep.chosen.threshold},
-          {"hits", sweep.chosen.hits},
-          {"true_hits", sweep.chosen.true_hits},
-          {"wrong_share", sweep.chosen.wrong_share()},
-          {"efficiency", sweep.chosen.efficiency}};
+Json to_json(const StreamScore& score) {
+  const auto mean = [&](std::size_t StreamCounts::*count) { return score.mean(count); };
+  Json json;
+  json["tau"] = score.tau;
+  json["efficiency"] = score.efficiency ? Json(score.efficiency->value) : Json();
+  json["efficiency_low"] = score.efficiency ? Json(score.efficiency->low) : Json();
+  json["efficiency_high"] = score.efficiency ? Json(score.efficiency->high) : Json();
+  json["hit_rate"] = score.total.hit_rate();
+  json["wrong_hit_rate"] = json_of(score.total.wrong_hit_rate());
+  json["unknown_hits"] = mean(&StreamCounts::unknown_hits);
+  json["wrong_semantic_hit_rate"] = json_of(score.total.wrong_semantic_hit_rate());
+  const auto& worst = score.efficiency_at_worst;
+  json["efficiency_at_worst"] = worst ? Json(worst->value) : Json();
+  json["efficiency_at_worst_low"] = worst ? Json(worst->low) : Json();
+  json["efficiency_at_worst_high"] = worst ? Json(worst->high) : Json();
+  json["requests"] = mean(&StreamCounts::requests);
+  json["possible_hits"] = mean(&StreamCounts::possible_hits);
+  json["exact_hits"] = mean(&StreamCounts::exact_hits);
+  json["right_hits"] = mean(&StreamCounts::right_hits);
+  json["wrong_hits"] = mean(&StreamCounts::wrong_hits);
+  json["evictions"] = mean(&StreamCounts::evictions);
+  return json;
+}
+
+Json to_json(const StreamSweep& sweep) {
+  Json json = to_json(sweep.chosen);
+  json["prompts"] = sweep.prompts;
+  json["repeats"] = sweep.repeats;
+  json["orders"] = sweep.chosen.shuffles.size();
+  json["threshold"] = sweep.chosen.tau;
+  return json;
 }
 
 }  // namespace tool

@@ -13,7 +13,9 @@
 #include <promptcache/embed/transformer_embedder.hpp>
 #include <promptcache/eval/classification.hpp>
 #include <promptcache/eval/platt.hpp>
+#include <promptcache/eval/prompt_clusters.hpp>
 #include <promptcache/eval/roc.hpp>
+#include <promptcache/eval/simulation.hpp>
 #include <promptcache/eval/stream.hpp>
 #include <promptcache/index/flat_index.hpp>
 #include <promptcache/index/hnsw_index.hpp>
