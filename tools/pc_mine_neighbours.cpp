@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -100,7 +101,15 @@ void check(Options& options, const promptcache::PromptLog& log) {
                 "at least one for each of " + std::to_string(options.sample.strata) + " strata");
   }
   for (const std::string& path : {options.out, options.json}) {
-    if (!path.empty() && !options.dry_run) promptcache::AtomicFile probe(path);  // throws when not writable
+    if (path.empty() || options.dry_run) continue;
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+      throw Error(ErrorCode::access, {path}, "a directory", "a file to write");
+    }
+    if (std::filesystem::equivalent(path, log.path, ignored)) {
+      throw Error(ErrorCode::usage, {path}, "the prompt log", "another file to write");
+    }
+    promptcache::AtomicFile probe(path);  // throws when it is not writable
   }
 }
 
