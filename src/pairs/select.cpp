@@ -49,11 +49,9 @@ std::vector<std::size_t> select_stratified(std::span<const double> similarities,
   std::mt19937_64 random(seed);
   std::vector<std::size_t> ranks;  // of the kept pairs in the order
   std::size_t begin = 0;
-  for (std::size_t stratum = 1; stratum <= strata; ++stratum) {
-    // Multiplied in floating point: pairs times strata may overflow.
-    const double quantile = static_cast<double>(stratum) / static_cast<double>(strata);
-    std::size_t end = std::min(order.size(), static_cast<std::size_t>(quantile * static_cast<double>(order.size())));
-    if (stratum == strata) end = order.size();
+  const std::size_t parts = std::min(strata, std::max<std::size_t>(1, order.size()));
+  for (std::size_t part = 1; part <= parts; ++part) {
+    std::size_t end = order.size() / parts * part + order.size() % parts * part / parts;
     if (end <= begin) continue;
     while (end < order.size() && similarities[order[end]] == similarities[order[end - 1]]) ++end;
     std::array<std::vector<std::size_t>, 2> classes;

@@ -155,7 +155,7 @@ TEST_CASE("Ctrl-C while pc-mine works ends it with 130 and leaves no half file")
   const test::TemporaryDirectory directory;
   const std::string log = directory.write("log.tsv", some_prompts(60'000));
   const std::string out = directory.file("out.tsv");
-  const std::string messages = directory.file("messages");
+  const std::string messages = directory.write("messages", "");
   const std::string tool = std::string(PROMPTCACHE_TEST_TOOLS) + "/pc-mine";
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
