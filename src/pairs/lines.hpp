@@ -9,7 +9,7 @@
 namespace promptcache {
 
 /// Long texts are cut in messages: a log line is no place for a whole prompt.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 60;
   return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
 }

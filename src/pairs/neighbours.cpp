@@ -67,7 +67,7 @@ std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t 
   const std::size_t side = block_side(vectors.size(), options);
   NearestLists lists(vectors.size(), k);
   std::vector<std::mutex> mutexes((vectors.size() + side - 1) / side);  // of the lists of a block's rows
-  visit_pair_count(vectors, side, options, [&](const SimilarityBlock& block) {
+  visit_all_pairs(vectors, side, options, [&](const SimilarityBlock& block) {
     const std::unique_lock first(mutexes[block.row_group]);  // never the larger group first
     std::unique_lock<std::mutex> second;
     if (block.column_group != block.row_group) second = std::unique_lock(mutexes[block.column_group]);
@@ -95,7 +95,7 @@ BandPairs band_pairs(const PromptVectors& vectors, const BandOptions& band, cons
   check_vectors(vectors);
   check_neighbours(vectors.size(), 1);
   PairSample sample(band);
-  visit_pair_count(vectors, block_side(vectors.size(), options), options, [&](const SimilarityBlock& block) {
+  visit_all_pairs(vectors, block_side(vectors.size(), options), options, [&](const SimilarityBlock& block) {
     std::vector<PromptPair> found;
     const std::size_t columns = block.column_end - block.column_begin;
     for (std::size_t i = 0; i < block.row_end - block.row_begin; ++i) {

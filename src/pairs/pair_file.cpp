@@ -18,7 +18,7 @@ double parse_label(const Where& where, std::string_view text) {
   double label = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), label);
   if (status != std::errc() || end != text.data() + text.size() || !(label >= 0 && label <= 1)) {
-    throw Error(ErrorCode::format, where, "label " + quoted(text), "a number in [0, 1]");
+    throw Error(ErrorCode::format, where, "label " + in_quotes(text), "a number in [0, 1]");
   }
   return label;
 }
@@ -73,10 +73,10 @@ void read_json_lines(PairFile& file, Lines lines) {
     if (line->find_first_not_of(" \t") == std::string_view::npos) continue;
     const Where where{file.path, lines.number()};
     const Json row = Json::parse(*line, nullptr, false);
-    if (!row.is_object()) throw Error(ErrorCode::format, where, quoted(*line), "a JSON object");
+    if (!row.is_object()) throw Error(ErrorCode::format, where, in_quotes(*line), "a JSON object");
     for (const char* key : {"q1", "q2"}) {
       if (!row.contains(key) || !row[key].is_string()) {
-        throw Error(ErrorCode::format, where, quoted(*line), std::string("a text under the key '") + key + "'");
+        throw Error(ErrorCode::format, where, in_quotes(*line), std::string("a text under the key '") + key + "'");
       }
     }
     if (!row.contains("label") || !row["label"].is_number()) {

@@ -70,7 +70,7 @@ std::uint64_t parse_count(const Where& where, std::string_view text) {
   std::uint64_t count = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (status != std::errc() || end != text.data() + text.size() || count < 1 || count > largest_count) {
-    refuse_count(where, quoted(text));
+    refuse_count(where, in_quotes(text));
   }
   return count;
 }
@@ -145,7 +145,7 @@ void read_tsv(PromptLog& log, Lines lines, const PromptLogOptions& options, Coll
   const Where header{log.path, lines.number()};
   const std::size_t column = find_column(names, options);
   if (column == npos) {
-    throw Error(ErrorCode::format, header, "columns " + quoted(joined(names)),
+    throw Error(ErrorCode::format, header, "columns " + in_quotes(joined(names)),
                 "a column " + wanted_column(options) + "; --column chooses another, --format lines reads lines");
   }
   if (std::count(names.begin(), names.end(), names[column]) > 1) {
@@ -179,7 +179,7 @@ std::uint64_t json_count(const Where& where, const Json& row) {
   const auto count = row.find("count");
   if (count == row.end()) return 1;
   const std::uint64_t value = count->is_number_unsigned() ? count->get<std::uint64_t>() : 0;
-  if (value < 1 || value > largest_count) refuse_count(where, quoted(count->dump()));
+  if (value < 1 || value > largest_count) refuse_count(where, in_quotes(count->dump()));
   return value;
 }
 
@@ -202,13 +202,13 @@ void read_json_lines(PromptLog& log, Lines lines, const PromptLogOptions& option
     bool repaired = false;
     const Json row = Json::parse(cleaned(*line, repaired), nullptr, false);
     if (!row.is_object()) {
-      throw Error(ErrorCode::format, where, quoted(*line), "a JSON object; --format lines reads lines");
+      throw Error(ErrorCode::format, where, in_quotes(*line), "a JSON object; --format lines reads lines");
     }
     if (log.column.empty()) {
       const std::vector<std::string> names = keys_of(row);
       const std::size_t column = find_column(names, options);
       if (column == npos) {
-        throw Error(ErrorCode::format, where, "keys " + quoted(joined(names)),
+        throw Error(ErrorCode::format, where, "keys " + in_quotes(joined(names)),
                     "a key " + wanted_column(options) + "; --column chooses another");
       }
       log.column = names[column];
@@ -216,7 +216,7 @@ void read_json_lines(PromptLog& log, Lines lines, const PromptLogOptions& option
     const auto value = row.find(log.column);
     if (value == row.end() || !value->is_string()) {
       throw Error(ErrorCode::format, where,
-                  value == row.end() ? "keys " + quoted(joined(keys_of(row))) : quoted(value->dump()),
+                  value == row.end() ? "keys " + in_quotes(joined(keys_of(row))) : in_quotes(value->dump()),
                   "a text under the key '" + log.column + "'");
     }
     const std::size_t before = log.read;
@@ -251,7 +251,7 @@ PromptFormat format_of(const std::string& path, std::string_view text, const Pro
   if (names.size() > 1 || !options.column.empty() || find_column(names, options) != npos) return PromptFormat::tsv;
   const std::vector<std::string> comma_names = split_cells(header, ',');
   if (comma_names.size() > 1 && header.find(' ') == npos && find_column(comma_names, options) != npos) {
-    throw Error(ErrorCode::format, where, "a header with commas, " + quoted(header), wanted);
+    throw Error(ErrorCode::format, where, "a header with commas, " + in_quotes(header), wanted);
   }
   return PromptFormat::lines;
 }
