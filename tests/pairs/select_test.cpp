@@ -145,7 +145,7 @@ TEST_CASE("the stratified selection of real pairs by a real model has an AUC of 
   constexpr std::size_t count = 2000;
   for (std::size_t i = 0; i < count; ++i) file.pairs[i] = file.pairs[i * (file.pairs.size() / count)];
   file.pairs.resize(count);
-  const auto embedder = TransformerEmbedder::open(test::minilm_directory(), {.precision = Precision::f32});
+  const auto embedder = TransformerEmbedder::open(test::minilm_directory(), {.precision = Precision::automatic});
   Scored pairs{pair_similarities(*embedder, file.pairs, 2).values, {}};
   std::vector<std::size_t> all;
   for (const Pair& pair : file.pairs) {
