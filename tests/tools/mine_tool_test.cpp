@@ -21,7 +21,8 @@ using test::require_code;
 using test::run_tool;
 using test::ToolResult;
 
-const std::string neighbours = "pc-mine neighbours --threads 2 --model " + test::data_file("tiny_bert");
+const std::string model = " --model " + test::data_file("tiny_bert");
+const std::string neighbours = "pc-mine neighbours --threads 2" + model;
 
 std::string some_prompts(std::size_t count) {
   std::string text = "id\tprompt\n";
@@ -85,9 +86,9 @@ TEST_CASE("pc-mine neighbours writes each near pair once, with counts, and says 
   CHECK(json["peak_memory_bytes"].get<double>() > 1e6);
   for (const char* step : {"read", "embed", "search", "write"}) CHECK(json["seconds"][step].is_number());
   // Threads and blocks change nothing.
-  require_code(
-      run_tool(neighbours + " --prompts " + log + " --k 2 --memory 1 --threads 1 --out " + directory.file("again.tsv")),
-      0, {});
+  require_code(run_tool("pc-mine neighbours --threads 1 --memory 1" + model + " --prompts " + log + " --k 2 --out " +
+                        directory.file("again.tsv")),
+               0, {});
   CHECK(promptcache::read_file(out) == promptcache::read_file(directory.file("again.tsv")));
 }
 
@@ -126,19 +127,18 @@ TEST_CASE("pc-mine neighbours: input and usage that are no good end with 2 and s
     CHECK(!std::filesystem::exists(out + ".partial"));
   };
   const auto content = [&](const std::string& text) { return "--prompts " + directory.write("log", text); };
-  const std::string good = content("a\nb\nc\n");
+  const std::string good = content("a\nb\nc\nd\n");
   refused("--prompts /nowhere/log", {"/nowhere/log", "No such file"});
   refused("--prompts " + directory.path(), {directory.path(), "directory"});
-  refused(good + " --k 3", {"--k", "3 neighbours in a log of 3 distinct prompts", "at most 2"});
+  refused(good + " --k 4", {"--k", "4 neighbours in a log of 4 distinct prompts", "at most 3"});
   refused(good + " --k 0", {"--k"});
-  refused(good + " --random 4", {"--random", "at most 3"});
+  refused(good + " --random 7", {"--random", "at most 6"});
   refused(good + " --band 0.9", {"--band", "'0.9'", "0.7,0.95"});
   refused(good + " --band 0.9,0.8", {"--band", "lower one first"});
   refused(good + " --band nan,1", {"--band"});
   refused(good + " --band 0,1 --k 1", {"excludes"});
   refused(good + " --band 0,1 --max-pairs 3 --strata 4", {"--max-pairs", "4 strata"});
   refused(good + " --column prompt", {"log:1", "columns 'a'", "'prompt'"});
-  refused(good + " --model /nowhere", {});
   refused(good + " --json /nowhere/j.json", {"/nowhere/j.json"});
   refused(good + " --json " + directory.path(), {"a directory"});
   refused(good + " --json " + directory.file("log"), {"the prompt log"});
@@ -148,6 +148,7 @@ TEST_CASE("pc-mine neighbours: input and usage that are no good end with 2 and s
   refused(content("prompt\n\n"), {"no prompt"});
   refused(content("{\"text\": \"a\"}\n{\"body\": \"b\"}\n"), {"log:2", "'text'"});
   require_code(run_tool(neighbours + " " + content("a\nb\n")), 2, {"--out"});
+  require_code(run_tool("pc-mine neighbours --model /nowhere --k 1 --out " + out + " " + good), 2, {"/nowhere"});
   require_code(run_tool("pc-mine neighbours --help"), 0, {"Example:", "count1", "automatic"});
 }
 
@@ -160,10 +161,10 @@ TEST_CASE("Ctrl-C while pc-mine works ends it with 130 and leaves no half file")
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    const std::string model = test::data_file("tiny_bert");
+    const std::string directory_of_model = test::data_file("tiny_bert");
     if (std::freopen(messages.c_str(), "w", stderr) == nullptr) std::_Exit(99);
-    ::execl(tool.c_str(), "pc-mine", "neighbours", "--model", model.c_str(), "--prompts", log.c_str(), "--out",
-            out.c_str(), static_cast<char*>(nullptr));
+    ::execl(tool.c_str(), "pc-mine", "neighbours", "--model", directory_of_model.c_str(), "--prompts", log.c_str(),
+            "--out", out.c_str(), static_cast<char*>(nullptr));
     std::_Exit(98);
   }
   // The estimate is the last line before the work, which takes seconds.
