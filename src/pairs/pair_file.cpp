@@ -3,9 +3,9 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "pairs/gzip_reader.hpp"
+#include "pairs/lines.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 
@@ -14,58 +14,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Long cells are cut in messages: a log line is no place for a whole prompt.
-std::string quoted(std::string_view text) {
-  constexpr std::size_t longest = 60;
-  return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 double parse_label(const Where& where, std::string_view text) {
   double label = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), label);
   if (status != std::errc() || end != text.data() + text.size() || !(label >= 0 && label <= 1)) {
-    throw Error(ErrorCode::format, where, "label " + quoted(text), "a number in [0, 1]");
+    throw Error(ErrorCode::format, where, "label " + in_quotes(text), "a number in [0, 1]");
   }
   return label;
-}
-
-/// Hands out lines without their end (LF or CRLF) and counts them.
-class Lines {
- public:
-  explicit Lines(std::string_view text) : rest_(text) {
-    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-    if (rest_.substr(0, 3) == byte_order_mark) rest_.remove_prefix(3);
-  }
-  std::optional<std::string_view> next() {
-    if (rest_.empty()) return std::nullopt;
-    ++number_;
-    const std::size_t end = rest_.find('\n');
-    std::string_view line = rest_.substr(0, end);
-    rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    return line;
-  }
-  std::size_t number() const { return number_; }
-
- private:
-  std::string_view rest_;
-  std::size_t number_ = 0;
-};
-
-std::vector<std::string> split_tabs(std::string_view line) {
-  std::vector<std::string> cells;
-  for (;;) {
-    const std::size_t end = line.find('\t');
-    cells.emplace_back(line.substr(0, end));
-    if (end == std::string_view::npos) return cells;
-    line.remove_prefix(end + 1);
-  }
 }
 
 /// Turns a row of cells into a pair; `where` is the row's line.
@@ -96,12 +51,12 @@ void check_columns(const PairFile& file, const Where& where) {
 }
 
 void read_tsv(PairFile& file, Lines lines) {
-  file.columns = split_tabs(*lines.next());
+  file.columns = split_cells(*lines.next());
   check_columns(file, {file.path, 1});
   while (const auto line = lines.next()) {
     if (line->empty()) continue;
     const Where where{file.path, lines.number()};
-    std::vector<std::string> cells = split_tabs(*line);
+    std::vector<std::string> cells = split_cells(*line);
     if (cells.size() != file.columns.size()) {
       throw Error(ErrorCode::format, where, std::to_string(cells.size()) + " cells",
                   std::to_string(file.columns.size()) + " as in the header");
@@ -118,10 +73,10 @@ void read_json_lines(PairFile& file, Lines lines) {
     if (line->find_first_not_of(" \t") == std::string_view::npos) continue;
     const Where where{file.path, lines.number()};
     const Json row = Json::parse(*line, nullptr, false);
-    if (!row.is_object()) throw Error(ErrorCode::format, where, quoted(*line), "a JSON object");
+    if (!row.is_object()) throw Error(ErrorCode::format, where, in_quotes(*line), "a JSON object");
     for (const char* key : {"q1", "q2"}) {
       if (!row.contains(key) || !row[key].is_string()) {
-        throw Error(ErrorCode::format, where, quoted(*line), std::string("a text under the key '") + key + "'");
+        throw Error(ErrorCode::format, where, in_quotes(*line), std::string("a text under the key '") + key + "'");
       }
     }
     if (!row.contains("label") || !row["label"].is_number()) {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "pairs/draw.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
@@ -32,14 +33,6 @@ class Groups {
  private:
   std::vector<std::size_t> parent_;
 };
-
-/// Uniform in [0, bound) by rejection; std::uniform_int_distribution differs between standard libraries.
-std::uint64_t draw(std::mt19937_64& random, std::uint64_t bound) {
-  const std::uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
-  std::uint64_t value = random();
-  while (value >= limit) value = random();
-  return value % bound;
-}
 
 }  // namespace
 

@@ -3,8 +3,6 @@
 #include <map>
 #include <random>
 
-#include "promptcache/eval/roc.hpp"
-#include "promptcache/pairs/select.hpp"
 #include "support.hpp"
 
 namespace {
@@ -79,29 +77,4 @@ TEST_CASE("shared questions are counted once each") {
   const std::vector<Pair> first = {{"a", "b", 1, 2}};
   const std::vector<Pair> second = {{"A?", "c", 1, 2}, {"a", "b ", 0, 3}};
   CHECK(shared_questions(first, second) == 2);
-}
-
-TEST_CASE("the boundary slice alternates labels and pins the AUC to one half") {
-  std::mt19937 random(9);
-  std::vector<double> similarities, labels;
-  for (int i = 0; i < 2000; ++i) {
-    labels.push_back(random() % 3 == 0 ? 1 : 0);
-    similarities.push_back(static_cast<double>(random() % 10000) / 10000 + 0.3 * labels.back());
-  }
-  const std::vector<std::size_t> kept = select_boundary(similarities, labels);
-  std::vector<double> scores;
-  std::vector<std::uint8_t> positive;
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    scores.push_back(similarities[kept[i]]);
-    positive.push_back(labels[kept[i]] >= 0.5 ? 1 : 0);
-    if (i > 0) {
-      CHECK(positive[i] != positive[i - 1]);
-      CHECK(scores[i] >= scores[i - 1]);
-    }
-  }
-  REQUIRE(kept.size() > 500);
-  CHECK(roc_auc(scores, positive) == Approx(0.5).margin(2.0 / static_cast<double>(kept.size())));
-  test::require_error(ErrorCode::usage, {"2 values"}, [] {
-    select_boundary(std::vector<double>{1, 2}, std::vector<double>{1});
-  });
 }
