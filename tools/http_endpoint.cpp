@@ -1,19 +1,22 @@
 #include "http_endpoint.hpp"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <httplib.h>  // the only file that sees it
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "name_lookup.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 
@@ -96,54 +99,99 @@ class Watchdog {
   std::thread thread_;  // last: it uses the others
 };
 
-/// The numeric addresses of a host. Looking a name up has no deadline of its own, so a thread that outlives us does it.
-class NameLookup {
- public:
-  struct Result {
-    std::vector<std::string> addresses;
-    std::string problem;
-  };
+/// What a reply may have at most. cpp-httplib itself takes lines of any length, and matches the first one with
+/// std::regex, which recurses for each character until the stack is gone.
+struct ReplyBounds {
+  static constexpr std::size_t status_line = 1024;
+  static constexpr std::size_t line = std::size_t{1} << 14;
+  std::size_t all = 0;    ///< bytes on the wire
+  bool exceeded = false;  ///< by the last reply
+};
 
-  static Result run(const std::string& host, Clock::time_point deadline) {
-    const auto shared = std::make_shared<NameLookup>();
-    std::thread([shared, host] {
-      Result result = look_up(host);
-      const std::lock_guard lock(shared->mutex_);
-      shared->result_ = std::move(result);
-      shared->changed_.notify_one();
-    }).detach();
-    std::unique_lock lock(shared->mutex_);
-    shared->changed_.wait_until(lock, deadline, [&] { return shared->result_.has_value(); });
-    if (!shared->result_) return {{}, "the name '" + host + "' was not resolved in time"};
-    return *shared->result_;
+/// The stream of one request: blocking, as the watchdog ends every wait; counts what it hands out.
+class BoundedStream : public httplib::Stream {
+ public:
+  BoundedStream(socket_t socket, SSL* ssl, ReplyBounds& bounds) : socket_(socket), ssl_(ssl), bounds_(bounds) {}
+
+  bool is_readable() const override { return true; }
+  bool is_writable() const override { return true; }
+  void get_remote_ip_and_port(std::string&, int&) const override {}
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return socket_; }
+
+  ssize_t read(char* out, std::size_t size) override {
+    if (next_ == end_) {
+      const ssize_t got = receive();
+      if (got <= 0) return got;
+      next_ = 0;
+      end_ = static_cast<std::size_t>(got);
+    }
+    const bool line = size == 1;  // lines are read one byte at a time, everything else in larger pieces
+    size = std::min(size, end_ - next_);
+    std::memcpy(out, buffer_ + next_, size);
+    next_ += size;
+    total_ += size;
+    if (line) follow_line(*out);
+    if (total_ > bounds_.all || line_size_ > ReplyBounds::line ||
+        (line_size_ > ReplyBounds::status_line && std::memcmp(line_start_, "HTTP/", sizeof(line_start_)) == 0)) {
+      bounds_.exceeded = true;
+      return -1;
+    }
+    return static_cast<ssize_t>(size);
+  }
+
+  ssize_t write(const char* data, std::size_t size) override {
+    const std::size_t part = std::min(size, std::size_t{1} << 20);
+    if (ssl_ != nullptr) return SSL_write(ssl_, data, static_cast<int>(part));
+    ssize_t sent = 0;
+    while ((sent = ::send(socket_, data, part, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+    }
+    return sent;
   }
 
  private:
-  static Result look_up(const std::string& host) {
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    Result result;
-    if (const int status = ::getaddrinfo(host.c_str(), nullptr, &hints, &list); status != 0) {
-      result.problem = "cannot resolve '" + host + "': " + ::gai_strerror(status);
-      return result;
+  ssize_t receive() {
+    if (ssl_ != nullptr) {
+      const int got = SSL_read(ssl_, buffer_, sizeof(buffer_));
+      return got > 0 || SSL_get_error(ssl_, got) == SSL_ERROR_ZERO_RETURN ? std::max(got, 0) : -1;
     }
-    for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
-      char text[NI_MAXHOST];
-      if (::getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0) continue;
-      if (std::find(result.addresses.begin(), result.addresses.end(), text) == result.addresses.end()) {
-        result.addresses.emplace_back(text);
-      }
+    ssize_t got = 0;
+    while ((got = ::recv(socket_, buffer_, sizeof(buffer_), 0)) < 0 && errno == EINTR) {
     }
-    ::freeaddrinfo(list);
-    if (result.addresses.empty()) result.problem = "'" + host + "' has no address";
-    return result;
+    return got;
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Result> result_;
+  void follow_line(char c) {
+    if (c == '\n') {
+      line_size_ = 0;
+      return;
+    }
+    if (line_size_ < sizeof(line_start_)) line_start_[line_size_] = c;
+    ++line_size_;
+  }
+
+  socket_t socket_;
+  SSL* ssl_;
+  ReplyBounds& bounds_;
+  char buffer_[4096];
+  std::size_t next_ = 0, end_ = 0, total_ = 0;
+  std::size_t line_size_ = 0;
+  char line_start_[5] = {};
+};
+
+/// A client of cpp-httplib that reads through a BoundedStream.
+template <class Base>
+class BoundedClient : public Base {
+ public:
+  BoundedClient(const Url& url, ReplyBounds& bounds) : Base(url.host, url.port), bounds_(bounds) {}
+
+ private:
+  bool process_socket(const typename Base::Socket& socket, std::function<bool(httplib::Stream&)> callback) override {
+    BoundedStream stream(socket.sock, socket.ssl, bounds_);
+    return callback(stream);
+  }
+
+  ReplyBounds& bounds_;
 };
 
 /// One client with its connection and watchdog; used by one thread at a time.
@@ -151,12 +199,13 @@ class Connection {
  public:
   explicit Connection(const HttpOptions& options) : options_(options) {
     const Url& url = options.url;
+    bounds_.all = 4 * options.largest_body + (std::size_t{1} << 16);  // heads, and what chunks have around them
     if (url.https) {
-      client_ = std::make_unique<httplib::SSLClient>(url.host, url.port);
+      client_ = std::make_unique<BoundedClient<httplib::SSLClient>>(url, bounds_);
       if (!options.ca_file.empty()) client_->set_ca_cert_path(options.ca_file);
       client_->enable_server_certificate_verification(true);
     } else {
-      client_ = std::make_unique<httplib::ClientImpl>(url.host, url.port);
+      client_ = std::make_unique<BoundedClient<httplib::ClientImpl>>(url, bounds_);
     }
     client_->set_keep_alive(true);
     client_->set_follow_location(false);  // the key is for this host only
@@ -169,7 +218,7 @@ class Connection {
     const Clock::time_point deadline = Clock::now() + options_.deadline;
     HttpReply reply;
     if (addresses_.empty()) {
-      NameLookup::Result found = NameLookup::run(options_.url.host, deadline);
+      Resolved found = resolve(options_.url.host, deadline);
       if (found.addresses.empty()) {
         reply.failure = found.problem;
         return reply;
@@ -208,8 +257,7 @@ class Connection {
         std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
     client_->set_hostname_addr_map({{options_.url.host, addresses_.front()}});
     client_->set_connection_timeout(left / static_cast<int>(addresses_.size()));
-    client_->set_read_timeout(left + milliseconds(1000));  // these only back the watchdog up
-    client_->set_write_timeout(left + milliseconds(1000));
+    bounds_.exceeded = false;
 
     httplib::Request request;
     request.method = "POST";
@@ -239,8 +287,9 @@ class Connection {
       reply.body = std::move(received);
       reply.retry_after = response.get_header_value("Retry-After");
       reply.location = response.get_header_value("Location");
-    } else if (too_long) {
-      reply.failure = "a reply of more than " + std::to_string(options_.largest_body) + " bytes";
+    } else if (too_long || bounds_.exceeded) {
+      reply.failure = too_long ? "a reply of more than " + std::to_string(options_.largest_body) + " bytes"
+                               : "a reply with a line or a whole longer than any answer needs";
     } else {
       explain(error, reply);
     }
@@ -268,6 +317,7 @@ class Connection {
 
   const HttpOptions& options_;
   Watchdog watchdog_;  // before the client, whose socket it watches
+  ReplyBounds bounds_;
   std::unique_ptr<httplib::ClientImpl> client_;
   std::vector<std::string> addresses_;  // left to try; the first is in use
 };

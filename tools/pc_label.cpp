@@ -167,8 +167,8 @@ int label(const Options& options, const std::string& command) {
 
   const bool write = result.end == LabelEnd::complete || (options.partial && result.end != LabelEnd::interrupted);
   if (write) {
-    const std::size_t unanswered =
-        write_labelled(file, result, {options.label.model, prompt.version(), options.label.both_orders}, options.out);
+    const std::size_t unanswered = tool::write_labelled(
+        file, result, {options.label.model, prompt.version(), options.label.both_orders}, options.out);
     std::cout << options.out << ": " << file.pairs.size() - unanswered << " pairs";
     if (unanswered > 0) std::cout << "; " << unanswered << " without a label in " << options.out << ".unanswered.tsv";
     std::cout << "\n";

@@ -23,10 +23,10 @@ TEST_CASE("a version is one text: whoever changes a word raises it") {
     const LabelPrompt prompt = LabelPrompt::builtin(form);
     return prompt.version() + " " + sha256(prompt.text()).hex().substr(0, 16);
   };
-  CHECK(built(AnswerForm::yes_no) == "same-response-1/yes-no YESNO");
-  CHECK(built(AnswerForm::graded) == "same-response-1/graded GRADED");
-  CHECK(built(AnswerForm::percent) == "same-response-1/percent PERCENT");
-  CHECK(built(AnswerForm::json) == "same-response-1/json JSON");
+  CHECK(built(AnswerForm::yes_no) == "same-response-1/yes-no d660e444e2773e7d");
+  CHECK(built(AnswerForm::graded) == "same-response-1/graded 82450dbd937298ae");
+  CHECK(built(AnswerForm::percent) == "same-response-1/percent daaf2e72ccede0f2");
+  CHECK(built(AnswerForm::json) == "same-response-1/json 9039a44ccbe81863");
 }
 
 TEST_CASE("prompts are put in as they are") {
@@ -72,26 +72,9 @@ TEST_CASE("yes and no, and nothing else") {
     INFO(no);
     CHECK(parsed(AnswerForm::yes_no, no) == 0);
   }
-  for (const char* other : {"",
-                            " ",
-                            "...",
-                            "y",
-                            "n",
-                            "yes no",
-                            "yes, because",
-                            "no yes",
-                            "Answer: yes",
-                            "yess",
-                            "not",
-                            "maybe",
-                            "1",
-                            "true",
-                            "<think>yes",
-                            "<think>no</think>",
-                            "y es",
-                            "ye\xc5\x9f",
-                            "yes\0no",
-                            "{\"same\": true}"}) {
+  for (const char* other :
+       {"", " ", "...", "y", "n", "yes no", "yes, because", "no yes", "Answer: yes", "yess", "not", "maybe", "1",
+        "true", "<think>yes", "<think>no</think>", "y es", "ye\xc5\x9f", "{\"same\": true}"}) {
     INFO(other);
     CHECK(parsed(AnswerForm::yes_no, other) == -1);
   }

@@ -69,6 +69,8 @@ TEST_CASE("a journal cut anywhere is gone on from; a line broken in the middle i
   f.options.resume = true;
   f.options.parallel = 1;
   for (std::size_t size = 0; size <= journal.size(); ++size) {
+    const bool at_line = journal.find('\n', size == 0 ? 0 : size - 1) <= size;  // every place there, some elsewhere
+    if (!at_line && size % 17 != 0) continue;
     std::ofstream(f.options.journal, std::ios::binary | std::ios::trunc) << journal.substr(0, size);
     const std::size_t kept = static_cast<std::size_t>(
         std::count(journal.begin(), journal.begin() + static_cast<std::ptrdiff_t>(size), '\n'));

@@ -221,6 +221,36 @@ TEST_CASE("replies that are not whole, too long, or none") {
     };
     piece = "a reply of more than 1048576 bytes";
   }
+  SECTION("a status line without end") {
+    misbehave = [](Peer& peer) { peer.send("HTTP/1.1 200 " + std::string(5'000'000, 'x') + "\r\n\r\n"); };
+    piece = "a line or a whole longer than any answer needs";
+  }
+  SECTION("a status line without end after another") {
+    misbehave = [](Peer& peer) {
+      peer.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 " + std::string(5'000'000, 'x') + "\r\n\r\n");
+    };
+    piece = "a line or a whole longer than any answer needs";
+  }
+  SECTION("a header field without end") {
+    misbehave = [](Peer& peer) { peer.send("HTTP/1.1 200 OK\r\nA: " + std::string(5'000'000, 'x') + "\r\n\r\n"); };
+    piece = "a line or a whole longer than any answer needs";
+  }
+  SECTION("header fields without end") {
+    misbehave = [](Peer& peer) {
+      peer.send("HTTP/1.1 200 OK\r\n");
+      while (peer.send("A: " + std::string(5000, 'x') + "\r\n")) {
+      }
+    };
+    piece = "a line or a whole longer than any answer needs";
+  }
+  SECTION("chunks of one byte with long heads") {
+    misbehave = [](Peer& peer) {
+      peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+      while (peer.send("1;" + std::string(5000, 'x') + "\r\ny\r\n")) {
+      }
+    };
+    piece = "a line or a whole longer than any answer needs";
+  }
   const auto server = LoopbackServer::raw([&](Peer& peer) {
     if (peer.skip_request()) misbehave(peer);
   });
@@ -289,8 +319,8 @@ TEST_CASE("TLS: a certificate must be trusted") {
     const HttpReply reply = endpoint.post("{}");
     CHECK(reply.status == 0);
   }
-  LoopbackServer plain([](const WebRequest&, Peer& peer) { peer.reply(200, ""); });
-  options.url = tool::completions_url("https://127.0.0.1:" + std::to_string(plain.port()), "");
+  const auto plain = LoopbackServer::raw([](Peer& peer) { peer.send("HTTP/1.1 400 Bad Request\r\n\r\n"); });
+  options.url = tool::completions_url("https://127.0.0.1:" + std::to_string(plain->port()), "");
   HttpEndpoint confused(options);
   require_failure(confused.post("{}"), "TLS");
 }

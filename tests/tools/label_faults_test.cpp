@@ -186,7 +186,7 @@ TEST_CASE("pc-label with a full disk keeps what it has") {
   for (std::size_t got = 0; (got = std::fread(block, 1, sizeof(block), pipe)) > 0;) output.append(block, got);
   ::pclose(pipe);
   INFO(output);
-  CHECK(has(output, "out.tsv.journal.jsonl: found File too large, wanted room"));
+  CHECK(has(output, "out.tsv.journal.jsonl: found 'File too large', wanted room"));
   CHECK(has(output, "code 1"));
   const std::string journal = setup.journal();
   CHECK(journal.size() > 2000);

@@ -150,7 +150,8 @@ TEST_CASE("pc-label names what it cannot use") {
   require_code(with_pairs(setup.directory.file("none.tsv")), 2, {"none.tsv"});
   require_code(setup.run("localhost:80"), 2, {"--endpoint", "http://"});
   require_code(setup.run("http://user:pw@localhost"), 2, {"--key-env"});
-  require_code(setup.run(judge.url(), "--template " + setup.directory.write("t", "{q1}")), 2, {"t", "{q2}"});
+  require_code(run_tool("pc-label --pairs " + setup.pairs + rest + " --template " + setup.directory.write("t", "{q1}")),
+               2, {"t: found no placeholder {q2}"});
   require_code(setup.run(judge.url(), "--answer maybe"), 2, {"'maybe'"});
   require_code(setup.run(judge.url(), "--parallel 0"), 2, {"--parallel"});
   require_code(setup.run(judge.url(), "--rate -1"), 2, {"--rate"});

@@ -29,7 +29,7 @@ struct ChatTeacherOptions {
   AnswerForm form = AnswerForm::yes_no;  ///< json asks for the endpoint's JSON mode
   double temperature = 0;
   std::size_t max_answer_tokens = 0;  ///< 0: what the form needs
-  std::string secret;                 ///< removed from every text that comes back; empty: none
+  std::string secret{};               ///< removed from every text that comes back; empty: none
 };
 
 /// A teacher that speaks OpenAI's chat completions over `post`. An endpoint that refuses JSON mode, "max_tokens" or
