@@ -7,6 +7,7 @@ packages=(
   libdnnl-dev libhwy-dev libhnswlib-dev libeigen3-dev                   # arithmetic, index
   libutf8proc-dev nlohmann-json3-dev                                    # text, JSON
   libssl-dev zlib1g-dev libsqlite3-dev libcli11-dev                     # digests, gzip, the store, command lines
+  libcpp-httplib-dev                                                    # asking a teacher LLM over HTTP and HTTPS
   libtorch-dev libopenblas0-pthread                                     # training; the reference BLAS is far slower
   catch2 libbenchmark-dev gnuplot-nox                                   # tests, benchmarks, the report's plots
   python3 python3-pip                                                   # fetches the model

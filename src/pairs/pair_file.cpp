@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "pairs/gzip_reader.hpp"
@@ -14,6 +15,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+<<<<<<< HEAD
+=======
+/// Long cells are cut in messages: a log line is no place for a whole prompt.
+std::string quoted(std::string_view text) {
+  constexpr std::size_t longest = 60;
+  return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+constexpr double no_label = std::numeric_limits<double>::quiet_NaN();
+
+>>>>>>> label
 double parse_label(const Where& where, std::string_view text) {
   double label = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), label);
@@ -24,20 +42,23 @@ double parse_label(const Where& where, std::string_view text) {
 }
 
 /// Turns a row of cells into a pair; `where` is the row's line.
-Pair make_pair_of(const PairFile& file, const std::vector<std::string>& cells, const Where& where) {
+Pair make_pair_of(const PairFile& file, const std::vector<std::string>& cells, const Where& where, PairLabels labels) {
   Pair pair;
   pair.q1 = cells[file.column("q1")];
   pair.q2 = cells[file.column("q2")];
   if (pair.q1.empty() || pair.q2.empty()) {
     throw Error(ErrorCode::format, where, std::string("an empty ") + (pair.q1.empty() ? "q1" : "q2"), "a question");
   }
-  pair.label = parse_label(where, cells[file.column("label")]);
+  const std::size_t label = file.column("label");
+  const bool none = labels == PairLabels::optional && (label == PairFile::npos || cells[label].empty());
+  pair.label = none ? no_label : parse_label(where, cells[label]);
   pair.line = where.line;
   return pair;
 }
 
-void check_columns(const PairFile& file, const Where& where) {
+void check_columns(const PairFile& file, const Where& where, PairLabels labels) {
   for (const char* needed : {"q1", "q2", "label"}) {
+    if (labels == PairLabels::optional && std::string_view(needed) == "label") continue;
     if (file.column(needed) == PairFile::npos) {
       throw Error(ErrorCode::format, where, "columns " + joined(file.columns),
                   std::string("a column '") + needed + "'");
@@ -50,9 +71,15 @@ void check_columns(const PairFile& file, const Where& where) {
   }
 }
 
+<<<<<<< HEAD
 void read_tsv(PairFile& file, Lines lines) {
   file.columns = split_cells(*lines.next());
   check_columns(file, {file.path, 1});
+=======
+void read_tsv(PairFile& file, Lines lines, PairLabels labels) {
+  file.columns = split_tabs(*lines.next());
+  check_columns(file, {file.path, 1}, labels);
+>>>>>>> label
   while (const auto line = lines.next()) {
     if (line->empty()) continue;
     const Where where{file.path, lines.number()};
@@ -61,14 +88,14 @@ void read_tsv(PairFile& file, Lines lines) {
       throw Error(ErrorCode::format, where, std::to_string(cells.size()) + " cells",
                   std::to_string(file.columns.size()) + " as in the header");
     }
-    file.pairs.push_back(make_pair_of(file, cells, where));
+    file.pairs.push_back(make_pair_of(file, cells, where, labels));
     file.rows.push_back(std::move(cells));
   }
 }
 
 std::string cell_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
-void read_json_lines(PairFile& file, Lines lines) {
+void read_json_lines(PairFile& file, Lines lines, PairLabels labels) {
   while (const auto line = lines.next()) {
     if (line->find_first_not_of(" \t") == std::string_view::npos) continue;
     const Where where{file.path, lines.number()};
@@ -79,7 +106,8 @@ void read_json_lines(PairFile& file, Lines lines) {
         throw Error(ErrorCode::format, where, in_quotes(*line), std::string("a text under the key '") + key + "'");
       }
     }
-    if (!row.contains("label") || !row["label"].is_number()) {
+    const bool none = labels == PairLabels::optional && (!row.contains("label") || row["label"].is_null());
+    if (!none && (!row.contains("label") || !row["label"].is_number())) {
       throw Error(ErrorCode::format, where, row.contains("label") ? "label " + row["label"].dump() : "no label",
                   "a number in [0, 1] under the key 'label'");
     }
@@ -91,7 +119,8 @@ void read_json_lines(PairFile& file, Lines lines) {
     }
     std::vector<std::string> cells;
     for (const std::string& name : file.columns) cells.push_back(row.contains(name) ? cell_of(row[name]) : "");
-    file.pairs.push_back(make_pair_of(file, cells, where));
+    if (none && file.column("label") != PairFile::npos) cells[file.column("label")].clear();  // "null" is no label
+    file.pairs.push_back(make_pair_of(file, cells, where, labels));
     file.rows.push_back(std::move(cells));
   }
 }
@@ -105,7 +134,7 @@ std::size_t PairFile::column(std::string_view name) const {
   return npos;
 }
 
-PairFile read_pair_file(const std::string& path) {
+PairFile read_pair_file(const std::string& path, PairLabels labels) {
   PairFile file;
   file.path = path;
   const std::string content = read_maybe_gzip(path);
@@ -116,9 +145,9 @@ PairFile read_pair_file(const std::string& path) {
     throw Error(ErrorCode::format, {path}, "an empty file", "a header line with q1, q2, label");
   }
   if (text[first] == '{') {
-    read_json_lines(file, Lines(text));
+    read_json_lines(file, Lines(text), labels);
   } else {
-    read_tsv(file, Lines(text));
+    read_tsv(file, Lines(text), labels);
   }
   if (file.pairs.empty()) throw Error(ErrorCode::format, {path}, "no pairs", "at least one pair");
   return file;

@@ -11,7 +11,7 @@ namespace promptcache {
 struct Pair {
   std::string q1;
   std::string q2;
-  double label = 0;      ///< in [0, 1]; positive when >= 0.5
+  double label = 0;      ///< in [0, 1]; positive when >= 0.5; NaN for none, where labels are optional
   std::size_t line = 0;  ///< 1-based line of the file it came from
 
   bool positive() const noexcept { return label >= 0.5; }
@@ -29,10 +29,13 @@ struct PairFile {
   static constexpr std::size_t npos = static_cast<std::size_t>(-1);
 };
 
+/// Whether each pair of a file must have a label.
+enum class PairLabels { required, optional };
+
 /// Reads TSV (header line with at least q1, q2, label; no quoting) or JSON lines with these keys, plain or gzip, told
 /// apart by content. Throws `Error` with file and line: missing column, short row, an empty question, a label outside
-/// [0, 1] or not a number, no pairs at all.
-PairFile read_pair_file(const std::string& path);
+/// [0, 1] or not a number, no pairs at all. With optional labels the column may be absent, and its cells empty.
+PairFile read_pair_file(const std::string& path, PairLabels labels = PairLabels::required);
 
 /// Writes TSV; tabs and line breaks inside cells become one space. Replaces the file atomically.
 void write_pair_file(const std::string& path, const std::vector<std::string>& columns,

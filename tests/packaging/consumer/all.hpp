@@ -23,10 +23,15 @@
 #include <promptcache/model/encoder_weights.hpp>
 #include <promptcache/model/model_directory.hpp>
 #include <promptcache/model/safetensors.hpp>
+#include <promptcache/pairs/chat_teacher.hpp>
+#include <promptcache/pairs/label_audit.hpp>
+#include <promptcache/pairs/label_prompt.hpp>
+#include <promptcache/pairs/labelling.hpp>
 #include <promptcache/pairs/pair_file.hpp>
 #include <promptcache/pairs/select.hpp>
 #include <promptcache/pairs/similarity.hpp>
 #include <promptcache/pairs/split.hpp>
+#include <promptcache/pairs/teacher.hpp>
 #include <promptcache/policy/cache_policy.hpp>
 #include <promptcache/policy/calibrated_policy.hpp>
 #include <promptcache/policy/threshold_policy.hpp>
