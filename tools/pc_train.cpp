@@ -80,10 +80,17 @@ promptcache::Calibration head_to_try(const std::string& text) {
   return {lambda, offset};
 }
 
+promptcache::EmbedderOptions embedder_of(const TrainOptions& options) {
+  return {.max_tokens = options.max_tokens,
+          .parallel_callers = options.threads,
+          .threads_per_call = 1,
+          .precision = promptcache::Precision::f32};
+}
+
 /// AUC of a written model on the test pairs, by the encoder that serves.
 std::optional<double> auc_on(const std::string& model, const promptcache::PairFile& test, const TrainOptions& options,
                              const promptcache::ProgressCallback& progress) {
-  const promptcache::EmbedderOptions embedder = {.max_tokens = options.max_tokens, .parallel_callers = options.threads};
+  const promptcache::EmbedderOptions embedder = embedder_of(options);
   const auto auc = tool::evaluate(model, test.pairs, embedder, progress).auc;
   return auc ? std::optional(auc->value) : std::nullopt;
 }
@@ -138,9 +145,10 @@ int train(const Request& request, const std::string& command) {
   nlohmann::ordered_json json = tool::runs_json(runs);
   json["best"] = result.best;
   if (test) {
-    const promptcache::EmbedderOptions embedder = {.max_tokens = options.max_tokens,
-                                                   .parallel_callers = options.threads};
-    const auto of = [&](const std::string& model) { return evaluate(model, test->pairs, embedder, bar.callback()); };
+    const promptcache::EmbedderOptions embedder = embedder_of(options);
+    const auto of = [&](const std::string& model) {
+      return tool::evaluate(model, test->pairs, embedder, bar.callback());
+    };
     tool::Evaluation tuned = of(options.out);
     const tool::Comparison comparison = tool::compare(test->pairs, std::move(tuned), of(options.model));
     bar.finish();

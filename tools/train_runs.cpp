@@ -14,6 +14,8 @@ std::string of(double value) {
   return text;
 }
 
+const char* name_of(const std::string& group) { return group.empty() ? "as given" : group.c_str(); }
+
 struct Spread {
   std::size_t count = 0;
   double mean = 0;
@@ -57,11 +59,11 @@ Json json_of(const std::vector<double>& values) {
 std::string runs_table(const std::vector<TrainedRun>& runs) {
   std::string text;
   char line[256];
-  std::snprintf(line, sizeof(line), "  %-32s %6s %8s %6s  %-16s %s\n", "run", "seed", "pairs", "epoch",
+  std::snprintf(line, sizeof(line), "  %-32s %6s %8s %6s  %-16s %s\n", "runs", "seed", "pairs", "epoch",
                 "validation AUC", "test AUC");
   text += line;
   for (const TrainedRun& run : runs) {
-    std::snprintf(line, sizeof(line), "  %-32s %6llu %8zu %6zu  %-16s %s\n", run.group.c_str(),
+    std::snprintf(line, sizeof(line), "  %-32s %6llu %8zu %6zu  %-16s %s\n", name_of(run.group),
                   static_cast<unsigned long long>(run.seed), run.pairs, run.best_epoch, of(run.valid_auc).c_str(),
                   run.test_auc ? of(*run.test_auc).c_str() : "-");
     text += line;
@@ -73,7 +75,7 @@ std::string runs_table(const std::vector<TrainedRun>& runs) {
       const Spread spread = spread_of(values);
       return of(spread.mean) + " +- " + of(spread.deviation);
     };
-    std::snprintf(line, sizeof(line), "  %-32s %6s %8s %6s  %-16s %s\n", group.name.c_str(), "mean", "", "",
+    std::snprintf(line, sizeof(line), "  %-32s %6s %8s %6s  %-16s %s\n", name_of(group.name), "mean", "", "",
                   with_spread(group.valid).c_str(), with_spread(group.test).c_str());
     text += line;
   }

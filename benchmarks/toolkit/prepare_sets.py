@@ -17,7 +17,6 @@ import hashlib
 import pathlib
 import random
 import re
-import string
 import subprocess
 
 SETS = {
@@ -31,8 +30,9 @@ SIDES = ("train", "valid", "test")
 
 
 def key(question):
-    """As pc-mine compares questions, and a little more alike."""
-    return re.sub(r"\s+", " ", question.strip(string.punctuation + string.whitespace)).lower()
+    """The form in which pc-mine compares questions."""
+    text = re.sub(r"[ \t-\r]+", " ", question.strip(" \t\n\v\f\r?!.,;:\"'`()[]"))
+    return text.translate({upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)})
 
 
 def read(data, names):
