@@ -3,14 +3,14 @@
 
     prepare_sets.py --data DIR --pc-mine build/release/bin/pc-mine --model models/all-MiniLM-L6-v2 --out DIR
 
-All sets but two are put into one file, which `pc-mine split` deals out by component (7:1:2), and taken apart again. The
-questions of nq_mined_pairs and nq_response_pairs hang together almost all; there each question that the others do not
-have is dealt out on its own, and pairs across two sides are dropped. Then the boundary slice of qqp_gptcache is selected
-on each side (`pc-mine select`) with the untouched model. DIR gets NAME/{train,valid,test}.tsv, and qqp_hard, and a copy of
-qqp_hard/train.tsv with its labels shuffled.
+`pc-mine split` deals each set out by component (7:1:2); a pair of one side with a question that another set has on a
+stricter side (test before valid before train) is dropped. The questions of nq_mined_pairs and nq_response_pairs hang
+together almost all; there each question that the others do not have is dealt out on its own, and pairs across two sides
+are dropped. The boundary slice of qqp_gptcache is selected on each side (`pc-mine select`) with the untouched model.
+DIR gets NAME/{train,valid,test}.tsv, and qqp_hard, with a copy of its train.tsv with shuffled labels. What DIR/splits and
+DIR/slices have already is not made again.
 """
 import argparse
-import collections
 import csv
 import gzip
 import hashlib
@@ -54,6 +54,11 @@ def write(path, pairs):
     path.write_text("q1\tq2\tlabel\n" + "".join("\t".join(pair) + "\n" for pair in pairs), encoding="utf-8")
 
 
+def rows(path):
+    with open(path, encoding="utf-8") as file:
+        return [tuple(line.rstrip("\n").split("\t")[:3]) for line in file][1:]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True)
@@ -64,23 +69,31 @@ def main():
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
 
-    with open(out / "joint.tsv", "w", encoding="utf-8") as file:
-        file.write("q1\tq2\tlabel\tset\n")
-        for name, files in SETS.items():
-            file.writelines(f"{q1}\t{q2}\t{label}\t{name}\n" for q1, q2, label in read(arguments.data, files))
-    subprocess.run([arguments.pc_mine, "split", "--pairs", out / "joint.tsv", "--out-dir", out / "joint", "--seed", "1"],
-                   check=True)
-    side_of = {}
-    for side in SIDES:
-        parts = collections.defaultdict(list)
-        with open(out / "joint" / f"{side}.tsv", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                parts[row["set"]].append((row["q1"], row["q2"], row["label"]))
-                for question in (row["q1"], row["q2"]):
-                    if side_of.setdefault(key(question), side) != side:
-                        raise SystemExit(f"on two sides: {question}")
-        for name, pairs in parts.items():
-            write(out / name / f"{side}.tsv", pairs)
+    parts, strictest = {}, {}
+    for name, files in SETS.items():
+        splits = out / "splits" / name
+        if not splits.exists():
+            write(out / "splits" / f"{name}.tsv", read(arguments.data, files))
+            subprocess.run([arguments.pc_mine, "split", "--pairs", out / "splits" / f"{name}.tsv", "--out-dir", splits,
+                            "--seed", "1"], check=True)
+        for number, side in enumerate(SIDES):
+            parts[name, side] = rows(splits / f"{side}.tsv")
+            if name == "qqp":
+                hard = out / "slices" / f"{side}.tsv"
+                if not hard.exists():
+                    hard.parent.mkdir(exist_ok=True)
+                    subprocess.run([arguments.pc_mine, "select", "--pairs", splits / f"{side}.tsv", "--model",
+                                    arguments.model, "--out", hard], check=True)
+                parts["qqp_hard", side] = rows(hard)
+            for pair in parts[name, side]:
+                for question in map(key, pair[:2]):
+                    strictest[question] = max(strictest.get(question, 0), number)
+    for (name, side), pairs in parts.items():
+        kept = [pair for pair in pairs if all(strictest[key(question)] == SIDES.index(side) for question in pair[:2])]
+        if len(kept) < len(pairs):
+            print(f"{name}, {side}: {len(pairs) - len(kept)} of {len(pairs)} pairs have a question on a stricter side")
+        write(out / name / f"{side}.tsv", kept)
+    side_of = {question: SIDES[number] for question, number in strictest.items()}
 
     def side_of_question(question):
         if question in side_of:
@@ -100,20 +113,14 @@ def main():
         kept = sum(map(len, parts.values()))
         print(f"{name}: {len(pairs) - kept} of {len(pairs)} pairs lie across two sides and are dropped")
 
-    (out / "qqp_hard").mkdir(exist_ok=True)
-    for side in SIDES:
-        subprocess.run([arguments.pc_mine, "select", "--pairs", out / "qqp" / f"{side}.tsv", "--model", arguments.model,
-                        "--out", out / "qqp_hard" / f"{side}.tsv"], check=True)
-    with open(out / "qqp_hard" / "train.tsv", encoding="utf-8") as file:
-        rows = [row.rstrip("\n").split("\t") for row in file][1:]
-    labels = [row[2] for row in rows]
+    train = rows(out / "qqp_hard" / "train.tsv")
+    labels = [row[2] for row in train]
     random.Random(1).shuffle(labels)
-    write(out / "qqp_hard" / "train_shuffled.tsv", [(row[0], row[1], label) for row, label in zip(rows, labels)])
+    write(out / "qqp_hard" / "train_shuffled.tsv", [(row[0], row[1], label) for row, label in zip(train, labels)])
     for name in [*SETS, *CONNECTED, "qqp_hard"]:
         counts = []
         for side in SIDES:
-            path = out / name / f"{side}.tsv"
-            labels = [line.rstrip("\n").split("\t")[2] for line in open(path, encoding="utf-8")][1:]
+            labels = [row[2] for row in rows(out / name / f"{side}.tsv")]
             counts.append(f"{side} {len(labels)} ({labels.count('1')} positive)")
         print(f"{name}: {', '.join(counts)}")
 

@@ -65,7 +65,7 @@ TEST_CASE("training learns what the labels say, with every loss and head") {
       Scene scene;
       scene.options.loss = loss;
       scene.options.head = head;
-      scene.options.epochs = 14;
+      scene.options.epochs = 24;
       const TrainResult result = train::train(scene.options);
       // The log differences give smaller gradients here: they get there, but later.
       CHECK(result.best_auc > (loss == std::string("bce") ? 0.8 : 0.6));

@@ -11,9 +11,9 @@ namespace promptcache::train {
 
 /// What is varied over several runs; every combination is run.
 struct Variations {
-  std::size_t seeds = 1;           ///< that of the options, and those that follow it
-  std::vector<Calibration> heads;  ///< fixed heads to compare; none: the head of the options
-  std::vector<double> shares;      ///< of the training pairs, for a learning curve; none: that of the options
+  std::size_t seeds = 1;                ///< that of the options, and those that follow it
+  std::vector<Calibration> heads = {};  ///< fixed heads to compare; none: the head of the options
+  std::vector<double> shares = {};      ///< of the training pairs, for a learning curve; none: that of the options
 
   bool single() const { return seeds == 1 && heads.empty() && shares.empty(); }
 };
