@@ -4,20 +4,25 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <thread>
 
+#include "evaluation.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/error.hpp"
-#include "promptcache/train/trainer.hpp"
+#include "promptcache/base/file.hpp"
+#include "promptcache/train/repeated.hpp"
 #include "tool.hpp"
+#include "train_runs.hpp"
 
 namespace {
 
 using promptcache::train::Head;
 using promptcache::train::TrainOptions;
+using promptcache::train::Variations;
 
 std::atomic<bool> stop_requested{false};
 
@@ -46,11 +51,58 @@ void wait_passively(char** argv) {
   ::execv("/proc/self/exe", argv);  // on failure training is merely slower
 }
 
-int train(TrainOptions options, const std::string& log_path, const std::string& command) {
+/// What the command line asks for beside the training itself.
+struct Request {
+  TrainOptions options;
+  Variations variations;
+  std::string log, test, json;
+};
+
+/// FILE:WEIGHT, or FILE alone with a weight of 1.
+promptcache::train::MixedSet mixed_set(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return {text};
+  char* end = nullptr;
+  const double weight = std::strtod(text.c_str() + colon + 1, &end);
+  if (colon + 1 == text.size() || *end != '\0') {
+    throw promptcache::Error(promptcache::ErrorCode::usage, {"--mix"}, "'" + text + "'",
+                             "FILE:WEIGHT with a number as weight");
+  }
+  return {text.substr(0, colon), weight};
+}
+
+promptcache::Calibration head_to_try(const std::string& text) {
+  double lambda = 0, offset = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%lf:%lf%c", &lambda, &offset, &rest) != 2) {
+    throw promptcache::Error(promptcache::ErrorCode::usage, {"--sweep"}, "'" + text + "'", "LAMBDA:C, two numbers");
+  }
+  return {lambda, offset};
+}
+
+promptcache::EmbedderOptions embedder_of(const TrainOptions& options) {
+  return {.max_tokens = options.max_tokens,
+          .parallel_callers = options.threads,
+          .threads_per_call = 1,
+          .precision = promptcache::Precision::f32};
+}
+
+/// AUC of a written model on the test pairs, by the encoder that serves.
+std::optional<double> auc_on(const std::string& model, const promptcache::PairFile& test, const TrainOptions& options,
+                             const promptcache::ProgressCallback& progress) {
+  const promptcache::EmbedderOptions embedder = embedder_of(options);
+  const auto auc = tool::evaluate(model, test.pairs, embedder, progress).auc;
+  return auc ? std::optional(auc->value) : std::nullopt;
+}
+
+int train(const Request& request, const std::string& command) {
+  const TrainOptions& options = request.options;
+  std::optional<promptcache::PairFile> test;
+  if (!request.test.empty()) test = promptcache::read_pair_file(request.test);  // bad ones are found out now
   std::ofstream log_file;
-  if (!log_path.empty()) {
-    log_file.open(log_path, options.resume ? std::ios::app : std::ios::trunc);
-    if (!log_file) throw promptcache::system_error({log_path}, errno, "a log file that can be written");
+  if (!request.log.empty()) {
+    log_file.open(request.log, options.resume ? std::ios::app : std::ios::trunc);
+    if (!log_file) throw promptcache::system_error({request.log}, errno, "a log file that can be written");
   }
   tool::ProgressBar bar;
   promptcache::train::TrainCallbacks callbacks;
@@ -65,18 +117,48 @@ int train(TrainOptions options, const std::string& log_path, const std::string& 
   callbacks.stop = [] { return stop_requested.load(); };
   std::signal(SIGINT, request_stop);
 
-  const promptcache::train::TrainResult result = promptcache::train::train(options, callbacks);
+  promptcache::train::VariedResult result;
+  if (request.variations.single()) {
+    result.runs.push_back({"", options, promptcache::train::train(options, callbacks)});
+    result.interrupted = result.runs.back().result.interrupted;
+  } else {
+    result = train_variations(options, request.variations, callbacks);
+  }
   bar.finish();
   if (result.interrupted) {
     std::cerr << "interrupted; everything is saved. To go on:\n  " << command << std::endl;
     return tool::interrupted;
   }
-  std::cout << options.out << ": validation AUC " << result.start_auc << " -> " << result.best_auc << " (epoch "
-            << result.best_epoch << " of " << result.epochs << "), lambda " << result.lambda << ", c " << result.offset
-            << "\n";
-  if (result.best_epoch == 0) {
-    std::cout << "no epoch beat the untouched model: its weights were written\n";
+
+  std::vector<tool::TrainedRun> runs;
+  for (const promptcache::train::VariedRun& run : result.runs) {
+    const promptcache::train::TrainResult& of = run.result;
+    runs.push_back({run.group, run.options.seed, of.pairs, of.best_epoch, of.epochs, of.blend, of.start_auc,
+                    of.best_auc, test ? auc_on(run.options.out, *test, options, bar.callback()) : std::nullopt});
   }
+  bar.finish();
+  const promptcache::train::TrainResult& best = result.runs[result.best].result;
+  std::cout << options.out << ": validation AUC " << best.start_auc << " -> " << best.best_auc << " (epoch "
+            << best.best_epoch << " of " << best.epochs << "), lambda " << best.lambda << ", c " << best.offset << "\n";
+  if (best.best_epoch == 0) std::cout << "no epoch beat the untouched model: its weights were written\n";
+  if (runs.size() > 1) std::cout << tool::runs_table(runs);
+  nlohmann::ordered_json json = tool::runs_json(runs);
+  json["best"] = result.best;
+  if (test) {
+    const promptcache::EmbedderOptions embedder = embedder_of(options);
+    const auto of = [&](const std::string& model) {
+      return tool::evaluate(model, test->pairs, embedder, bar.callback());
+    };
+    tool::Evaluation tuned = of(options.out);
+    const tool::Comparison comparison = tool::compare(test->pairs, std::move(tuned), of(options.model));
+    bar.finish();
+    std::cout << "on " << request.test << ":\n" << tool::table_text(options.out, options.model, comparison);
+    json["test"] = tool::to_json(comparison);
+  }
+  if (!request.variations.shares.empty()) {
+    promptcache::write_file_atomically(options.out + "/learning_curve.tsv", tool::learning_curve_tsv(runs));
+  }
+  if (!request.json.empty()) promptcache::write_file_atomically(request.json, json.dump(2) + "\n");
   return tool::done;
 }
 
@@ -88,16 +170,29 @@ int main(int argc, char** argv) {
       "Teaches an encoder from labelled pairs whether one response serves two prompts.\n"
       "Example: pc-train --model models/all-MiniLM-L6-v2 --train train.tsv --valid valid.tsv --out models/tuned",
       "pc-train"};
-  TrainOptions options;
+  Request request;
+  TrainOptions& options = request.options;
   options.threads = std::max(1U, std::thread::hardware_concurrency());
-  std::string head = "platt", log_path;
-  app.add_option("--model", options.model, "model directory to start from")->required();
-  app.add_option("--train", options.train, "training pairs")->required();
-  app.add_option("--valid", options.valid, "validation pairs, sharing no question with the training pairs")->required();
-  app.add_option("--out", options.out, "directory for the new model; absent or empty unless --resume")->required();
-  app.add_option("--loss", options.loss, "loss")
+  std::string head = "platt";
+  std::vector<std::string> mix, sweep;
+  const auto files = [&](CLI::Option* option) { return option->group("Files"); };
+  files(app.add_option("--model", options.model, "model directory to start from"))->required();
+  files(app.add_option("--train", options.train, "training pairs"))->required();
+  files(app.add_option("--valid", options.valid, "validation pairs, sharing no question with the training pairs"))
+      ->required();
+  files(app.add_option("--out", options.out, "directory for the new model; absent or empty unless --resume"))
+      ->required();
+  files(app.add_option("--mix", mix, "FILE:WEIGHT, more pairs: WEIGHT of them for each training pair; may be repeated"))
+      ->allow_extra_args(false);
+  files(app.add_option("--guard", options.guards, "pairs on which the AUC must not fall; may be repeated"))
+      ->allow_extra_args(false);
+  files(app.add_option("--test", request.test, "pairs to judge the result by, which nothing is chosen by"));
+  files(app.add_option("--log", request.log, "JSON lines with every step and epoch"));
+  files(app.add_option("--json", request.json, "write the outcome of all runs to this file"));
+
+  app.add_option("--loss", options.loss, "loss; the last three are there to compare with")
       ->capture_default_str()
-      ->check(CLI::IsMember({"bce", "sld", "sld-symmetric"}));
+      ->check(CLI::IsMember({"bce", "sld", "sld-symmetric", "cosine", "contrastive", "triplet"}));
   CLI::Option* head_option = app.add_option("--head", head, "where lambda and c come from")
                                  ->capture_default_str()
                                  ->check(CLI::IsMember({"fixed", "platt", "learned"}));
@@ -105,6 +200,21 @@ int main(int argc, char** argv) {
                  "temperature of the head (makes the head fixed unless --head says otherwise)");
   app.add_option("--offset", options.offset, "offset c of the head (likewise)");
   app.add_option("--eps", options.eps, "clipping of the labels in the SLD losses")->capture_default_str();
+  app.add_option("--temperature", options.temperature, "of the contrastive loss")->capture_default_str();
+  app.add_option("--margin", options.margin, "of the triplet loss")->capture_default_str();
+
+  const auto keeping = [&](CLI::Option* option) { return option->group("Keeping what the model knew"); };
+  keeping(app.add_option("--preserve", options.preserve, "weight of keeping the other cosines of a batch as they were"))
+      ->capture_default_str();
+  keeping(app.add_option("--layer-decay", options.layer_decay, "rate of each layer over that of the next"))
+      ->capture_default_str();
+  keeping(app.add_option("--guard-slack", options.guard_slack, "what the AUC of a guard may lose"))
+      ->capture_default_str();
+  keeping(
+      app.add_option("--blends", options.blends,
+                     "try the weights at so many even steps from the untouched to the trained ones (5 with --guard)"))
+      ->capture_default_str();
+
   app.add_option("--epochs", options.epochs, "passes over the training pairs")->capture_default_str();
   app.add_option("--batch-size", options.batch_size, "pairs a step")->capture_default_str();
   app.add_option("--learning-rate", options.learning_rate, "peak of the schedule")->capture_default_str();
@@ -118,11 +228,25 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.device, "device")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--precision", options.precision, "of matrix products; auto: bf16 on CUDA, f32 otherwise")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_flag("--resume", options.resume, "go on from the checkpoint in --out");
-  app.add_option("--log", log_path, "JSON lines with every step and epoch");
+
+  const auto several = [&](CLI::Option* option) { return option->group("Several runs in one call"); };
+  several(app.add_option("--seeds", request.variations.seeds, "runs with so many seeds, from --seed on"))
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  several(app.add_option("--sweep", sweep, "LAMBDA:C,..., a run with each as its fixed head"))->delimiter(',');
+  several(app.add_option("--learning-curve", request.variations.shares,
+                         "SHARE,..., a run with each share of the training pairs, smaller ones part of larger ones"))
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 1.0));
   return tool::run(app, argc, argv, [&] {
     const bool given = options.lambda && options.offset && head_option->count() == 0;
     options.head = head == "fixed" || given ? Head::fixed : head == "platt" ? Head::platt : Head::learned;
-    return train(options, log_path, resume_command(argc, argv));
+    for (const std::string& text : mix) options.mix.push_back(mixed_set(text));
+    for (const std::string& text : sweep) request.variations.heads.push_back(head_to_try(text));
+    return train(request, resume_command(argc, argv));
   });
 }

@@ -15,23 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-<<<<<<< HEAD
-=======
-/// Long cells are cut in messages: a log line is no place for a whole prompt.
-std::string quoted(std::string_view text) {
-  constexpr std::size_t longest = 60;
-  return "'" + std::string(text.substr(0, longest)) + (text.size() > longest ? "...'" : "'");
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 constexpr double no_label = std::numeric_limits<double>::quiet_NaN();
 
->>>>>>> label
 double parse_label(const Where& where, std::string_view text) {
   double label = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), label);
@@ -71,15 +56,9 @@ void check_columns(const PairFile& file, const Where& where, PairLabels labels) 
   }
 }
 
-<<<<<<< HEAD
-void read_tsv(PairFile& file, Lines lines) {
-  file.columns = split_cells(*lines.next());
-  check_columns(file, {file.path, 1});
-=======
 void read_tsv(PairFile& file, Lines lines, PairLabels labels) {
-  file.columns = split_tabs(*lines.next());
+  file.columns = split_cells(*lines.next());
   check_columns(file, {file.path, 1}, labels);
->>>>>>> label
   while (const auto line = lines.next()) {
     if (line->empty()) continue;
     const Where where{file.path, lines.number()};

@@ -6,8 +6,10 @@
 
 namespace promptcache::train {
 
-AdamW::AdamW(std::vector<torch::Tensor> parameters, std::vector<bool> decays, Options options)
-    : parameters_(std::move(parameters)), decays_(std::move(decays)), options_(options) {
+AdamW::AdamW(std::vector<torch::Tensor> parameters, std::vector<bool> decays, Options options,
+             std::vector<double> rates)
+    : parameters_(std::move(parameters)), decays_(std::move(decays)), rates_(std::move(rates)), options_(options) {
+  if (rates_.empty()) rates_.assign(parameters_.size(), 1.0);
   for (const torch::Tensor& parameter : parameters_) {
     first_.push_back(torch::zeros_like(parameter.detach()));
     second_.push_back(torch::zeros_like(parameter.detach()));
@@ -22,13 +24,14 @@ void AdamW::step(double learning_rate, double gradient_scale) {
   const auto beta1 = static_cast<float>(options_.beta1);
   const auto beta2 = static_cast<float>(options_.beta2);
   const auto scale = static_cast<float>(gradient_scale);
-  const auto rate = static_cast<float>(learning_rate / correction1);
   const auto root = static_cast<float>(1 / std::sqrt(correction2));
   const auto epsilon = static_cast<float>(options_.epsilon);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     torch::Tensor& parameter = parameters_[i];
     if (!parameter.grad().defined()) continue;
-    const auto keep = static_cast<float>(decays_[i] ? 1 - learning_rate * options_.weight_decay : 1);
+    const double own_rate = learning_rate * rates_[i];
+    const auto rate = static_cast<float>(own_rate / correction1);
+    const auto keep = static_cast<float>(decays_[i] ? 1 - own_rate * options_.weight_decay : 1);
     if (!parameter.is_cpu()) {
       const torch::Tensor gradient = parameter.grad() * scale;
       first_[i].mul_(beta1).add_(gradient, 1 - beta1);

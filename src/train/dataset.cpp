@@ -1,9 +1,12 @@
 #include "train/dataset.hpp"
 
-#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 #include <unordered_map>
+
+#include "promptcache/eval/stream.hpp"
+#include "promptcache/pairs/split.hpp"
 
 namespace promptcache::train {
 namespace {
@@ -16,7 +19,12 @@ void shuffle(std::vector<T>& values, std::mt19937_64& random) {
 
 }  // namespace
 
-Dataset make_dataset(const std::vector<Pair>& pairs, const Tokenizer& tokenizer, const std::string& prefix,
+std::size_t Dataset::pairs_an_epoch() const {
+  return std::accumulate(sets.begin(), sets.end(), std::size_t{0},
+                         [](std::size_t sum, const Set& set) { return sum + set.an_epoch; });
+}
+
+Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& tokenizer, const std::string& prefix,
                      std::size_t max_tokens) {
   Dataset data;
   std::unordered_map<std::string, std::size_t> numbers;
@@ -29,20 +37,78 @@ Dataset make_dataset(const std::vector<Pair>& pairs, const Tokenizer& tokenizer,
     }
     return place->second;
   };
-  for (const Pair& pair : pairs) {
-    const std::size_t first = number_of(pair.q1);
-    data.items.push_back({first, number_of(pair.q2), static_cast<float>(pair.label)});
+  for (const WeightedPairs& set : sets) {
+    const std::size_t begin = data.items.size();
+    for (const Pair& pair : *set.pairs) {
+      const std::size_t first = number_of(pair.q1);
+      data.items.push_back({first, number_of(pair.q2), static_cast<float>(pair.label)});
+    }
+    const double wanted = set.weight * static_cast<double>(sets.front().pairs->size());
+    data.sets.push_back({begin, data.items.size(), static_cast<std::size_t>(std::llround(wanted))});
   }
   return data;
+}
+
+std::vector<std::size_t> positive_groups(const Dataset& data) {
+  std::vector<std::size_t> first, second;
+  std::vector<std::uint8_t> positive;
+  for (const Dataset::Item& item : data.items) {
+    first.push_back(item.first);
+    second.push_back(item.second);
+    positive.push_back(item.label >= 0.5F ? 1 : 0);
+  }
+  return groups_of(data.texts.size(), first, second, positive);
+}
+
+std::vector<Pair> nested_share(const std::vector<Pair>& pairs, double share) {
+  const std::vector<std::size_t> components = components_of(pairs);
+  std::vector<std::size_t> order(pairs.empty() ? 0 : *std::max_element(components.begin(), components.end()) + 1);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::mt19937_64 random(20'260'101);
+  shuffle(order, random);
+  std::vector<std::size_t> sizes(order.size());
+  for (std::size_t component : components) ++sizes[component];
+  const double wanted = share * static_cast<double>(pairs.size());
+  std::vector<std::uint8_t> taken(order.size());
+  double count = 0;
+  for (std::size_t component : order) {
+    if (count >= wanted) break;
+    taken[component] = 1;
+    count += static_cast<double>(sizes[component]);
+  }
+  std::vector<Pair> result;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (taken[components[i]] != 0) result.push_back(pairs[i]);
+  }
+  return result;
+}
+
+std::vector<std::size_t> epoch_items(const Dataset& data, std::uint64_t seed, std::size_t epoch) {
+  std::vector<std::size_t> items;
+  for (std::size_t number = 0; number < data.sets.size(); ++number) {
+    const Dataset::Set& set = data.sets[number];
+    const std::size_t size = set.end - set.begin;
+    std::vector<std::size_t> order(size);
+    std::size_t pass = static_cast<std::size_t>(-1);
+    for (std::size_t at = (epoch - 1) * set.an_epoch; at < epoch * set.an_epoch; ++at) {
+      if (at / size != pass) {
+        pass = at / size;
+        std::iota(order.begin(), order.end(), set.begin);
+        std::mt19937_64 random((seed * 1'000'003 + pass) * 1'000'003 + number);
+        shuffle(order, random);
+      }
+      items.push_back(order[at % size]);
+    }
+  }
+  std::mt19937_64 random(seed * 1'000'003 + epoch);
+  shuffle(items, random);
+  return items;
 }
 
 std::vector<std::vector<std::size_t>> epoch_batches(const Dataset& data, std::size_t batch_size, std::uint64_t seed,
                                                     std::size_t epoch) {
   constexpr std::size_t window = 32;  // batches sorted together
-  std::mt19937_64 random(seed * 1'000'003 + epoch);
-  std::vector<std::size_t> order(data.items.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  shuffle(order, random);
+  std::vector<std::size_t> order = epoch_items(data, seed, epoch);
   for (std::size_t begin = 0; begin < order.size(); begin += window * batch_size) {
     const std::size_t end = std::min(order.size(), begin + window * batch_size);
     std::stable_sort(
@@ -55,6 +121,7 @@ std::vector<std::vector<std::size_t>> epoch_batches(const Dataset& data, std::si
     batches.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(begin),
                          order.begin() + static_cast<std::ptrdiff_t>(end));
   }
+  std::mt19937_64 random(seed * 1'000'003 + epoch + (std::uint64_t{1} << 40));
   shuffle(batches, random);
   return batches;
 }

@@ -52,10 +52,6 @@ Encoder::Encoder(const ModelDirectory& directory, const EncoderWeights& weights,
       });
 }
 
-torch::Tensor Encoder::linear(const torch::Tensor& x, std::size_t at) const {
-  return torch::linear(x, parameters_[at], parameters_[at + 1]);
-}
-
 torch::Tensor Encoder::layer_norm(const torch::Tensor& x, std::size_t at) const {
   return torch::layer_norm(x, {static_cast<std::int64_t>(config_.hidden_size)}, parameters_[at], parameters_[at + 1],
                            static_cast<double>(config_.layer_norm_eps));
@@ -81,12 +77,18 @@ struct Encoder::Pass {
   }
 };
 
+torch::Tensor Encoder::linear(const torch::Tensor& x, std::size_t at, const Pass& pass) const {
+  if (!pass.options.bf16) return torch::linear(x, parameters_[at], parameters_[at + 1]);
+  const torch::Tensor product = torch::linear(x.to(torch::kBFloat16), parameters_[at].to(torch::kBFloat16));
+  return product.to(torch::kFloat32) + parameters_[at + 1];
+}
+
 torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const {
   const auto heads = static_cast<std::int64_t>(config_.heads);
   if (pass.own_kernels) {
     const double rate = pass.options.training ? static_cast<double>(config_.attention_dropout) : 0;
-    return packed_attention(linear(x, first), linear(x, first + 2), linear(x, first + 4), batch.lengths, heads, rate,
-                            pass.next_seed());
+    return packed_attention(linear(x, first, pass), linear(x, first + 2, pass), linear(x, first + 4, pass),
+                            batch.lengths, heads, rate, pass.next_seed());
   }
   const auto width = static_cast<std::int64_t>(config_.hidden_size);
   const auto head = static_cast<std::int64_t>(config_.head_size());
@@ -97,9 +99,9 @@ torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, cons
                : packed;
     return grid.view({batch.texts, batch.longest, heads, head}).transpose(1, 2);
   };
-  const torch::Tensor query = to_grid(linear(x, first));
-  const torch::Tensor key = to_grid(linear(x, first + 2));
-  const torch::Tensor value = to_grid(linear(x, first + 4));
+  const torch::Tensor query = to_grid(linear(x, first, pass));
+  const torch::Tensor key = to_grid(linear(x, first + 2, pass));
+  const torch::Tensor value = to_grid(linear(x, first + 4, pass));
   torch::Tensor scores = torch::matmul(query * (1 / std::sqrt(static_cast<double>(head))), key.transpose(2, 3));
   if (padded) scores = scores + batch.mask;
   const torch::Tensor shares = pass.dropout(torch::softmax(scores, -1), config_.attention_dropout);
@@ -110,14 +112,14 @@ torch::Tensor Encoder::attention(const torch::Tensor& x, std::size_t first, cons
 torch::Tensor Encoder::layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const {
   const torch::Tensor context = attention(x, first, batch, pass);
   const torch::Tensor attended =
-      layer_norm(x + pass.dropout(linear(context, first + 6), config_.hidden_dropout), first + 8);
-  torch::Tensor inner = linear(attended, first + 10);
+      layer_norm(x + pass.dropout(linear(context, first + 6, pass), config_.hidden_dropout), first + 8);
+  torch::Tensor inner = linear(attended, first + 10, pass);
   switch (config_.activation) {
     case Activation::gelu: inner = torch::gelu(inner); break;
     case Activation::gelu_tanh: inner = torch::gelu(inner, "tanh"); break;
     case Activation::relu: inner = torch::relu(inner); break;
   }
-  return layer_norm(attended + pass.dropout(linear(inner, first + 12), config_.hidden_dropout), first + 14);
+  return layer_norm(attended + pass.dropout(linear(inner, first + 12, pass), config_.hidden_dropout), first + 14);
 }
 
 torch::Tensor Encoder::forward(const TokenBatch& batch, const ForwardOptions& options) const {

@@ -15,7 +15,10 @@ Loss parse_loss(const std::string& name) {
   if (name == "bce") return Loss::bce;
   if (name == "sld") return Loss::sld;
   if (name == "sld-symmetric") return Loss::sld_symmetric;
-  throw Error(ErrorCode::usage, {"loss"}, "'" + name + "'", "bce, sld or sld-symmetric");
+  if (name == "cosine") return Loss::cosine;
+  if (name == "contrastive") return Loss::contrastive;
+  if (name == "triplet") return Loss::triplet;
+  throw Error(ErrorCode::usage, {"loss"}, "'" + name + "'", "bce, sld, sld-symmetric, cosine, contrastive or triplet");
 }
 
 const char* name_of(Head head) { return head == Head::fixed ? "fixed" : head == Head::platt ? "platt" : "learned"; }
@@ -31,6 +34,13 @@ torch::Device parse_device(const std::string& name) {
   return torch::kCUDA;
 }
 
+bool parse_bf16(const std::string& name, torch::Device device) {
+  if (name == "f32") return false;
+  if (name == "bf16") return true;
+  if (name != "auto") throw Error(ErrorCode::usage, {"precision"}, "'" + name + "'", "auto, f32 or bf16");
+  return device.is_cuda();
+}
+
 void check_options(const TrainOptions& options) {
   const auto require = [](bool good, const char* name, const std::string& found, const char* wanted) {
     if (!good) throw Error(ErrorCode::usage, {name}, found, wanted);
@@ -44,6 +54,21 @@ void check_options(const TrainOptions& options) {
   require(options.eps > 0 && options.eps < 0.5, "eps", std::to_string(options.eps), "a number between 0 and 0.5");
   require(!options.lambda || (*options.lambda > 0 && std::isfinite(*options.lambda)), "lambda",
           std::to_string(options.lambda.value_or(0)), "a number above 0");
+  const auto positive = [&](const char* name, double value) {
+    require(value > 0 && std::isfinite(value), name, std::to_string(value), "a number above 0");
+  };
+  positive("temperature", options.temperature);
+  positive("margin", options.margin);
+  for (const MixedSet& set : options.mix) positive(("weight of " + set.path).c_str(), set.weight);
+  require(options.preserve >= 0 && std::isfinite(options.preserve), "preserve", std::to_string(options.preserve),
+          "0 or a number above");
+  require(options.layer_decay > 0 && options.layer_decay <= 1, "layer-decay", std::to_string(options.layer_decay),
+          "a number above 0, at most 1");
+  require(options.share > 0 && options.share <= 1, "share", std::to_string(options.share),
+          "a number above 0, at most 1");
+  require(options.guard_slack >= 0 && options.guard_slack < 1, "guard-slack", std::to_string(options.guard_slack),
+          "a number from 0 on, below 1");
+  require(options.blends >= 1, "blends", "0", "at least 1");
 }
 
 std::string prepare_output(const TrainOptions& options) {
@@ -69,13 +94,24 @@ std::string prepare_output(const TrainOptions& options) {
 }
 
 Json settings_of(const TrainOptions& options, std::size_t max_tokens) {
+  Json mix = Json::array();
+  for (const MixedSet& set : options.mix) mix.push_back(set.weight);
   return {{"head", name_of(options.head)},
           {"loss", options.loss},
           {"eps", options.eps},
+          {"temperature", options.temperature},
+          {"margin", options.margin},
+          {"preserve", options.preserve},
+          {"mix_weights", mix},
+          {"share", options.share},
+          {"blends", options.blends},
+          {"guard_slack", options.guard_slack},
           {"seed", options.seed},
           {"epochs", options.epochs},
           {"batch_size", options.batch_size},
           {"learning_rate", options.learning_rate},
+          {"layer_decay", options.layer_decay},
+          {"precision", options.precision},
           {"warm_up", options.warm_up},
           {"weight_decay", options.weight_decay},
           {"gradient_clip", options.gradient_clip},

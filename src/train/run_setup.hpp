@@ -23,6 +23,9 @@ const char* name_of(Head head);
 /// "auto" takes CUDA where there is one.
 torch::Device parse_device(const std::string& name);
 
+/// Whether matrix products are in bf16; "auto" takes it on CUDA, where it is faster.
+bool parse_bf16(const std::string& name, torch::Device device);
+
 /// What the result depends on beside the data, as checkpoints and promptcache.json keep it.
 Json settings_of(const TrainOptions& options, std::size_t max_tokens);
 

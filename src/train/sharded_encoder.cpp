@@ -54,7 +54,7 @@ torch::Tensor ShardedEncoder::embed(std::span<const Sequence* const> sequences) 
   return vectors;
 }
 
-torch::Tensor ShardedEncoder::forward(std::span<const Sequence* const> sequences, std::uint64_t seed) {
+torch::Tensor ShardedEncoder::forward(std::span<const Sequence* const> sequences, std::uint64_t seed, bool bf16) {
   shards_.assign(std::min(threads_, sequences.size()), {});
   const auto count = static_cast<std::int64_t>(sequences.size());
   const auto step = static_cast<std::int64_t>(shards_.size());
@@ -72,6 +72,7 @@ torch::Tensor ShardedEncoder::forward(std::span<const Sequence* const> sequences
     options.training = true;
     options.seed = seed * 1024 + number;
     options.word_rows = shard.word_rows;
+    options.bf16 = bf16;
     shard.vectors = encoder_.forward(shard.batch, options);
     const torch::NoGradGuard no_grad;
     vectors.slice(0, static_cast<std::int64_t>(number), count, step).copy_(shard.vectors.detach());

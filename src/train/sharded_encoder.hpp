@@ -23,7 +23,7 @@ class ShardedEncoder {
   torch::Tensor embed(std::span<const Sequence* const> sequences) const;
 
   /// Vectors for training on the encoder's device, with dropout: a leaf whose gradient `backward` takes on.
-  torch::Tensor forward(std::span<const Sequence* const> sequences, std::uint64_t seed);
+  torch::Tensor forward(std::span<const Sequence* const> sequences, std::uint64_t seed, bool bf16 = false);
 
   /// Sets the gradients of all parameters from that of the last `forward`'s vectors, and returns their global norm.
   double backward(const torch::Tensor& vectors);

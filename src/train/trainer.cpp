@@ -7,21 +7,19 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "promptcache/base/digest.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/eval/platt.hpp"
-#include "promptcache/eval/roc.hpp"
 #include "promptcache/model/model_directory.hpp"
-#include "promptcache/pairs/split.hpp"
 #include "promptcache/train/adamw.hpp"
 #include "promptcache/train/encoder.hpp"
 #include "promptcache/train/losses.hpp"
 #include "train/checkpoint.hpp"
 #include "train/dataset.hpp"
+#include "train/inputs.hpp"
 #include "train/run_setup.hpp"
+#include "train/scoring.hpp"
 #include "train/sharded_encoder.hpp"
 
 namespace promptcache::train {
@@ -33,15 +31,15 @@ class Run {
       : options_(options),
         callbacks_(callbacks),
         directory_(ModelDirectory::open(options.model)),
-        tokenizer_(open_tokenizer(directory_)),
         device_(parse_device(options.device)),
-        max_tokens_(std::min(options.max_tokens, directory_.max_tokens())) {
-    loss_ = parse_loss(options.loss);
-    settings_ = settings_of(options, max_tokens_);
-    load_pairs();
-    sources_ = {{"base_model", sha256_file(directory_.file("model.safetensors")).hex()},
-                {"train", sha256_file(options.train).hex()},
-                {"valid", sha256_file(options.valid).hex()}};
+        bf16_(parse_bf16(options.precision, device_)),
+        max_tokens_(std::min(options.max_tokens, directory_.max_tokens())),
+        loss_(parse_loss(options.loss)),
+        blends_(options.guards.empty() ? options.blends : std::max<std::size_t>(options.blends, 5)),
+        settings_(settings_of(options, max_tokens_)),
+        inputs_(read_inputs(options, directory_, max_tokens_, callbacks.log)),
+        train_(inputs_.train),
+        judge_(inputs_.judge) {
     checkpoint_path_ = prepare_output(options);
     at::set_num_threads(static_cast<int>(options.threads));
     at::globalContext().setFlushDenormal(true);
@@ -50,20 +48,28 @@ class Run {
     sharded_ = std::make_unique<ShardedEncoder>(*encoder_, options.threads);
     std::vector<torch::Tensor> parameters = encoder_->parameters();
     std::vector<bool> decays;
+    std::vector<double> rates;
     for (const std::string& name : encoder_->names()) {
       decays.push_back(name.find("bias") == std::string::npos && name.find("LayerNorm") == std::string::npos);
+      rates.push_back(rate_of_layer(name));
     }
     head_ = torch::zeros({2}, torch::TensorOptions().device(device_));
     head_.set_requires_grad(options.head == Head::learned);
     if (options.head == Head::learned) {
       parameters.push_back(head_);
       decays.push_back(false);
+      rates.push_back(1);
     }
     AdamW::Options adamw;
     adamw.weight_decay = options.weight_decay;
-    optimizer_ = std::make_unique<AdamW>(parameters, decays, adamw);
+    optimizer_ = std::make_unique<AdamW>(parameters, decays, adamw, rates);
     for (const torch::Tensor& parameter : parameters) best_.push_back(parameter.detach().clone());
-    batches_a_epoch_ = (train_.items.size() + options.batch_size - 1) / options.batch_size;
+    if (blends_ > 1) base_ = copies_of(encoder_->parameters());
+    if (options.preserve > 0 || (options.head != Head::fixed && !options.resume)) {
+      before_ = embed_texts(*sharded_, train_, "embedding", callbacks.progress);
+    }
+    if (loss_ == Loss::contrastive || loss_ == Loss::triplet) groups_ = positive_groups(train_);
+    batches_a_epoch_ = (train_.pairs_an_epoch() + options.batch_size - 1) / options.batch_size;
   }
 
   TrainResult run() {
@@ -82,13 +88,15 @@ class Run {
       finish_epoch();
     }
     if (!result.interrupted) write_model();
-    result.start_auc = start_auc_;
-    result.best_auc = best_auc_;
+    result.start_auc = start_.auc;
+    result.best_auc = best_verdict_.auc;
+    result.blend = best_blend_;
     result.best_epoch = best_epoch_;
+    result.pairs = train_.sets.front().end;
     result.epochs = epoch_;
     result.lambda = written_.lambda;
     result.offset = written_.offset;
-    result.truncated_texts = train_.truncated + valid_.truncated;
+    result.truncated_texts = inputs_.truncated;
     return result;
   }
 
@@ -100,47 +108,47 @@ class Run {
     if (callbacks_.record) callbacks_.record(line.dump());
   }
 
-  void load_pairs() {
-    const PairFile train = read_pair_file(options_.train);
-    const PairFile valid = read_pair_file(options_.valid);
-    const auto positives = [](const PairFile& file) {
-      return static_cast<std::size_t>(
-          std::count_if(file.pairs.begin(), file.pairs.end(), [](const Pair& pair) { return pair.positive(); }));
-    };
-    for (const PairFile* file : {&valid, &train}) {
-      if (file == &train && options_.head == Head::fixed) continue;  // one class can be trained on, but not fitted to
-      if (positives(*file) != 0 && positives(*file) != file->pairs.size()) continue;
-      throw Error(ErrorCode::usage, {file->path}, positives(*file) == 0 ? "negative pairs only" : "positive pairs only",
-                  "pairs of both classes");
-    }
-    if (const std::size_t shared = shared_questions(train.pairs, valid.pairs); shared > 0) {
-      note(LogLevel::warning, std::to_string(shared) + " questions of " + options_.valid + " are in " + options_.train +
-                                  " too: the validation AUC will flatter (split with pc-mine split)");
-    }
-    train_ = make_dataset(train.pairs, *tokenizer_, directory_.prefix(), max_tokens_);
-    valid_ = make_dataset(valid.pairs, *tokenizer_, directory_.prefix(), max_tokens_);
-    if (train_.truncated + valid_.truncated > 0) {
-      note(LogLevel::warning, std::to_string(train_.truncated + valid_.truncated) + " texts were longer than " +
-                                  std::to_string(max_tokens_) + " tokens and are cut");
-    }
+  /// Layers count from 1, the embeddings are 0.
+  double rate_of_layer(const std::string& name) const {
+    const std::size_t place = name.find("layer.");
+    const double layer = place == std::string::npos ? 0 : std::stod(name.substr(place + 6)) + 1;
+    return std::pow(options_.layer_decay, static_cast<double>(directory_.encoder().layers) - layer);
+  }
+
+  static std::vector<torch::Tensor> copies_of(const std::vector<torch::Tensor>& tensors) {
+    std::vector<torch::Tensor> copies;
+    for (const torch::Tensor& tensor : tensors) copies.push_back(tensor.detach().clone());
+    return copies;
   }
 
   /// Facts that a checkpoint must share with the run that goes on from it.
-  std::string fingerprint() const { return Json{{"settings", settings_}, {"sha256", sources_}}.dump(); }
+  std::string fingerprint() const { return Json{{"settings", settings_}, {"sha256", inputs_.digests}}.dump(); }
 
   void start() {
-    start_auc_ = best_auc_ = validation_auc();
+    start_ = best_verdict_ = judge_.judge(*sharded_, "the untouched model", callbacks_.progress);
     Calibration head{options_.lambda.value_or(0.01), options_.offset.value_or(88)};
     if (options_.head != Head::fixed && !(options_.lambda && options_.offset)) {
-      head = starting_head(similarities(train_, "fitting the head"), labels(train_));
+      const std::vector<double> all_scores = similarities(before_, train_);
+      const std::vector<double> all_labels = labels_of(train_);
+      std::vector<double> scores, labels;  // as the sets are mixed
+      for (const std::size_t item : epoch_items(train_, options_.seed, 1)) {
+        scores.push_back(all_scores[item]);
+        labels.push_back(all_labels[item]);
+      }
+      head = starting_head(scores, labels);
       head.lambda = options_.lambda.value_or(head.lambda);
       head.offset = options_.offset.value_or(head.offset);
     }
     set_head(head);
-    note(LogLevel::info, "validation AUC before training " + std::to_string(start_auc_) + ", head " +
+    if (options_.preserve == 0) before_ = torch::Tensor();
+    note(LogLevel::info, "validation AUC before training " + std::to_string(start_.auc) + ", head " +
                              name_of(options_.head) + " with lambda " + std::to_string(head.lambda) + ", c " +
                              std::to_string(head.offset));
-    record({{"event", "start"}, {"valid_auc", start_auc_}, {"lambda", head.lambda}, {"c", head.offset}});
+    record({{"event", "start"},
+            {"valid_auc", start_.auc},
+            {"guard_aucs", start_.guards},
+            {"lambda", head.lambda},
+            {"c", head.offset}});
     best_.back() = options_.head == Head::learned ? head_.detach().clone() : best_.back();
   }
 
@@ -161,9 +169,8 @@ class Run {
       char text[48];
       std::snprintf(text, sizeof(text), "loss %.4f", loss_sum_ / static_cast<double>(step_in_epoch_ + 1));
       if (callbacks_.progress) {
-        const std::size_t done = std::min((step_in_epoch_ + 1) * options_.batch_size, train_.items.size());
-        callbacks_.progress({stage, step_in_epoch_ + 1 == batches.size() ? train_.items.size() : done,
-                             train_.items.size(), "pairs", text});
+        const std::size_t done = std::min((step_in_epoch_ + 1) * options_.batch_size, train_.pairs_an_epoch());
+        callbacks_.progress({stage, done, train_.pairs_an_epoch(), "pairs", text});
       }
     }
     return true;
@@ -180,7 +187,8 @@ class Run {
   /// The distinct texts of a batch in order of length, and where each pair's two stand among them.
   struct BatchTexts {
     std::vector<const std::vector<std::int32_t>*> sequences;
-    torch::Tensor first, second;  // int64 [pairs]
+    torch::Tensor numbers;  // int64 [texts], rows of `before_`
+    BatchPairs pairs;
   };
 
   BatchTexts texts_of(const std::vector<std::size_t>& batch) const {
@@ -203,10 +211,28 @@ class Run {
       return torch::tensor(result, torch::kInt64).to(device_);
     };
     BatchTexts result;
-    for (std::size_t text : texts) result.sequences.push_back(&train_.texts[text]);
-    result.first = places([](const Dataset::Item& item) { return item.first; });
-    result.second = places([](const Dataset::Item& item) { return item.second; });
+    std::vector<std::int64_t> numbers;
+    for (std::size_t text : texts) {
+      result.sequences.push_back(&train_.texts[text]);
+      numbers.push_back(static_cast<std::int64_t>(text));
+      if (!groups_.empty()) result.pairs.groups.push_back(groups_[text]);
+    }
+    result.numbers = torch::tensor(numbers, torch::kInt64);
+    result.pairs.first = places([](const Dataset::Item& item) { return item.first; });
+    result.pairs.second = places([](const Dataset::Item& item) { return item.second; });
+    std::vector<float> labels;
+    for (std::size_t item : batch) labels.push_back(train_.items[item].label);
+    result.pairs.labels = torch::tensor(labels, torch::kFloat32).to(device_);
     return result;
+  }
+
+  torch::Tensor loss_of_batch(const torch::Tensor& vectors, const BatchPairs& pairs) const {
+    if (loss_ == Loss::contrastive) return contrastive_loss(vectors, pairs, options_.temperature);
+    if (loss_ == Loss::triplet) return triplet_loss(vectors, pairs, options_.margin);
+    const torch::Tensor similarity =
+        (vectors.index_select(0, pairs.first) * vectors.index_select(0, pairs.second)).sum(1);
+    if (loss_ == Loss::cosine) return cosine_loss(similarity, pairs.labels);
+    return loss_of(loss_, similarity * torch::exp(-head_[0]) - head_[1], pairs.labels, options_.eps);
   }
 
   void train_step(const std::vector<std::size_t>& batch) {
@@ -217,14 +243,12 @@ class Run {
     head_.mutable_grad() = torch::Tensor();
 
     const BatchTexts texts = texts_of(batch);
-    const torch::Tensor vectors = sharded_->forward(texts.sequences, seed);
-    const torch::Tensor similarity =
-        (vectors.index_select(0, texts.first) * vectors.index_select(0, texts.second)).sum(1);
-    std::vector<float> label_values;
-    for (std::size_t item : batch) label_values.push_back(train_.items[item].label);
-    const torch::Tensor label_tensor = torch::tensor(label_values, torch::kFloat32).to(device_);
-    const torch::Tensor logits = similarity * torch::exp(-head_[0]) - head_[1];
-    const torch::Tensor loss = loss_of(loss_, logits, label_tensor, options_.eps);
+    const torch::Tensor vectors = sharded_->forward(texts.sequences, seed, bf16_);
+    torch::Tensor loss = loss_of_batch(vectors, texts.pairs);
+    if (options_.preserve > 0) {
+      const torch::Tensor before = before_.index_select(0, texts.numbers).to(device_);
+      loss = loss + options_.preserve * preservation_loss(vectors, before, texts.pairs);
+    }
     const double loss_value = loss.item<double>();
     if (!std::isfinite(loss_value)) {
       throw Error(ErrorCode::diverged,
@@ -247,77 +271,74 @@ class Run {
             {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}});
   }
 
-  std::int64_t directory_width() const { return static_cast<std::int64_t>(directory_.encoder().hidden_size); }
-
-  std::vector<double> similarities(const Dataset& data, const char* stage) const {
-    torch::Tensor vectors = torch::empty({static_cast<std::int64_t>(data.texts.size()), directory_width()});
-    constexpr std::size_t block = 2048;  // between reports of progress
-    for (std::size_t begin = 0; begin < data.texts.size(); begin += block) {
-      const std::size_t end = std::min(data.texts.size(), begin + block);
-      std::vector<const std::vector<std::int32_t>*> sequences;
-      for (std::size_t i = begin; i < end; ++i) sequences.push_back(&data.texts[i]);
-      vectors.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end))
-          .copy_(sharded_->embed(sequences));
-      if (callbacks_.progress) callbacks_.progress({stage, end, data.texts.size(), "texts", ""});
-    }
-    const auto width = directory_width();
-    std::vector<double> result;
-    const float* values = vectors.data_ptr<float>();
-    for (const Dataset::Item& item : data.items) {
-      const float* a = values + item.first * static_cast<std::size_t>(width);
-      const float* b = values + item.second * static_cast<std::size_t>(width);
-      result.push_back(std::inner_product(a, a + width, b, 0.0));
-    }
-    return result;
-  }
-
-  static std::vector<double> labels(const Dataset& data) {
-    std::vector<double> result;
-    for (const Dataset::Item& item : data.items) result.push_back(static_cast<double>(item.label));
-    return result;
-  }
-
-  double validation_auc() const {
-    std::vector<std::uint8_t> positive;
-    for (const Dataset::Item& item : valid_.items) positive.push_back(item.label >= 0.5F ? 1 : 0);
-    const std::vector<double> scores = similarities(valid_, "validating");
-    for (double score : scores) {
-      if (!std::isfinite(score)) {
-        throw Error(ErrorCode::diverged, {"epoch " + std::to_string(epoch_ + 1)}, "a similarity that is no number",
-                    "finite vectors (a smaller learning rate may help)");
-      }
-    }
-    return roc_auc(scores, positive);
-  }
-
   std::vector<torch::Tensor> trained() const {
     std::vector<torch::Tensor> tensors = encoder_->parameters();
     if (options_.head == Head::learned) tensors.push_back(head_);
     return tensors;
   }
 
+  /// Puts weights between the untouched (0) and the given ones (1) into the encoder.
+  void set_blend(const std::vector<torch::Tensor>& trained_weights, double share) {
+    const torch::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < base_.size(); ++i) {
+      torch::Tensor parameter = encoder_->parameters()[i];
+      parameter.copy_(share < 1 ? torch::lerp(base_[i], trained_weights[i], share) : trained_weights[i]);
+    }
+  }
+
   void finish_epoch() {
-    const double auc = validation_auc();
-    const bool better = auc > best_auc_;
+    const std::vector<torch::Tensor> now =
+        blends_ > 1 ? copies_of(encoder_->parameters()) : std::vector<torch::Tensor>();
+    bool better = false;
+    Json tried = Json::array();
+    for (std::size_t step = blends_; step > 0; --step) {
+      const double share = static_cast<double>(step) / static_cast<double>(blends_);
+      if (share < 1) set_blend(now, share);
+      const Verdict verdict = judge_.judge(*sharded_, "epoch " + std::to_string(epoch_ + 1), callbacks_.progress);
+      tried.push_back({{"blend", share}, {"valid_auc", verdict.auc}, {"guard_aucs", verdict.guards}});
+      if (!judge_.better(verdict, best_verdict_, start_)) continue;
+      better = true;
+      best_verdict_ = verdict;
+      best_blend_ = share;
+      const std::vector<torch::Tensor> candidate = trained();
+      for (std::size_t i = 0; i < candidate.size(); ++i) best_[i].copy_(candidate[i].detach());
+    }
+    if (blends_ > 1) set_blend(now, 1);
     if (better) {
-      best_auc_ = auc;
       best_epoch_ = epoch_ + 1;
       stale_ = 0;
-      const std::vector<torch::Tensor> now = trained();
-      for (std::size_t i = 0; i < now.size(); ++i) best_[i].copy_(now[i].detach());
     } else {
       ++stale_;
     }
     const double mean_loss = loss_sum_ / static_cast<double>(batches_a_epoch_);
-    history_.push_back({{"epoch", epoch_ + 1}, {"loss", mean_loss}, {"valid_auc", auc}});
-    record({{"event", "epoch"}, {"epoch", epoch_ + 1}, {"loss", mean_loss}, {"valid_auc", auc}});
+    const double auc = tried[0].at("valid_auc");
+    Json line = {{"epoch", epoch_ + 1}, {"loss", mean_loss}, {"valid_auc", auc}};
+    if (judge_.guards() > 0 || blends_ > 1) line["blends"] = tried;
+    history_.push_back(line);
+    Json event = {{"event", "epoch"}};
+    event.update(line);
+    record(event);
     note(LogLevel::info, "epoch " + std::to_string(epoch_ + 1) + ": loss " + std::to_string(mean_loss) +
-                             ", validation AUC " + std::to_string(auc) + (better ? "" : ", not better"));
+                             ", validation AUC " + std::to_string(auc) + (better ? "" : ", not better") +
+                             blend_text(better));
     step_in_epoch_ = 0;
     loss_sum_ = 0;
     ++epoch_;  // the checkpoint belongs to the next epoch's start
     save();
     --epoch_;
+  }
+
+  std::string blend_text(bool better) const {
+    if (!better || blends_ == 1) return "";
+    char text[96];
+    std::snprintf(text, sizeof(text), "; kept: %.2f of the way, AUC %.6f", best_blend_, best_verdict_.auc);
+    std::string result = text;
+    for (std::size_t i = 0; i < start_.guards.size(); ++i) {
+      std::snprintf(text, sizeof(text), "%s %.4f -> %.4f", i == 0 ? ", guards" : ",", start_.guards[i],
+                    best_verdict_.guards[i]);
+      result += text;
+    }
+    return result;
   }
 
   Checkpoint checkpoint() {
@@ -340,8 +361,11 @@ class Run {
                         {"step", step_in_epoch_},
                         {"steps", optimizer_->steps()},
                         {"loss_sum", loss_sum_},
-                        {"start_auc", start_auc_},
-                        {"best_auc", best_auc_},
+                        {"start_auc", start_.auc},
+                        {"start_guards", start_.guards},
+                        {"best_auc", best_verdict_.auc},
+                        {"best_guards", best_verdict_.guards},
+                        {"best_blend", best_blend_},
                         {"best_epoch", best_epoch_},
                         {"stale", stale_},
                         {"history", history_},
@@ -365,8 +389,9 @@ class Run {
     step_in_epoch_ = json.at("step");
     optimizer_->set_steps(json.at("steps"));
     loss_sum_ = json.at("loss_sum");
-    start_auc_ = json.at("start_auc");
-    best_auc_ = json.at("best_auc");
+    start_ = {json.at("start_auc"), json.at("start_guards")};
+    best_verdict_ = {json.at("best_auc"), json.at("best_guards")};
+    best_blend_ = json.at("best_blend");
     best_epoch_ = json.at("best_epoch");
     stale_ = json.at("stale");
     history_ = json.at("history");
@@ -385,8 +410,11 @@ class Run {
     }
     const Calibration training_head = head();
     written_ = training_head;
-    if (options_.head == Head::platt) {
-      if (const auto fit = try_fit_platt(similarities(valid_, "calibrating"), labels(valid_))) {
+    // A learned head belongs to the trained weights, not to what lies on the way to them.
+    if (options_.head == Head::platt || (options_.head == Head::learned && best_blend_ < 1)) {
+      const Dataset& valid = judge_.valid();
+      const torch::Tensor vectors = embed_texts(*sharded_, valid, "calibrating", callbacks_.progress);
+      if (const auto fit = try_fit_platt(similarities(vectors, valid), labels_of(valid))) {
         written_ = *fit;
       } else {
         note(LogLevel::warning,
@@ -401,10 +429,15 @@ class Run {
                  {"c", written_.offset},
                  {"training_head", {{"lambda", training_head.lambda}, {"c", training_head.offset}}}};
     json.update(settings_);
-    json["sha256"] = sources_;
-    json["pairs"] = {{"train", train_.items.size()}, {"valid", valid_.items.size()}};
+    json["sha256"] = inputs_.digests;
+    json["pairs"] = {{"train", train_.sets.front().end}, {"valid", judge_.valid().items.size()}};
+    for (std::size_t i = 1; i < train_.sets.size(); ++i) {
+      json["pairs"]["mix"].push_back(train_.sets[i].end - train_.sets[i].begin);
+    }
     json["validation"] = {
-        {"auc_before", start_auc_}, {"auc", best_auc_}, {"best_epoch", best_epoch_}, {"epochs", history_}};
+        {"auc_before", start_.auc}, {"auc", best_verdict_.auc},       {"best_epoch", best_epoch_},
+        {"blend", best_blend_},     {"guards_before", start_.guards}, {"guards", best_verdict_.guards},
+        {"epochs", history_}};
     write_file_atomically(options_.out + "/promptcache.json", json.dump(2) + "\n");
     std::error_code ignored;  // a checkpoint left behind harms nothing
     std::filesystem::remove(checkpoint_path_, ignored);
@@ -413,26 +446,32 @@ class Run {
   const TrainOptions& options_;
   const TrainCallbacks& callbacks_;
   ModelDirectory directory_;
-  std::shared_ptr<const Tokenizer> tokenizer_;
   torch::Device device_;
+  bool bf16_;
   std::size_t max_tokens_;
-  Loss loss_ = Loss::bce;
-  Json settings_, sources_;  // as checkpoints and promptcache.json keep them
-  Dataset train_, valid_;
+  Loss loss_;
+  std::size_t blends_;
+  Json settings_;  // as checkpoints and promptcache.json keep them
+  Inputs inputs_;
+  const Dataset& train_;
+  const Judge& judge_;
+  std::vector<std::size_t> groups_;  // of the training texts, where the loss asks
   std::string checkpoint_path_;
   std::unique_ptr<Encoder> encoder_;
   std::unique_ptr<ShardedEncoder> sharded_;
   torch::Tensor head_;  // [log lambda, c]
   std::unique_ptr<AdamW> optimizer_;
   std::vector<torch::Tensor> best_;  // copies of what validated best
+  std::vector<torch::Tensor> base_;  // the untouched weights, where blends are tried
+  torch::Tensor before_;             // the untouched model's vectors of the training texts, where they are wanted
   std::size_t batches_a_epoch_ = 0;
 
   // What a checkpoint holds beside the tensors.
   std::size_t epoch_ = 0;
   std::size_t step_in_epoch_ = 0;
   double loss_sum_ = 0;
-  double start_auc_ = 0;
-  double best_auc_ = 0;
+  Verdict start_, best_verdict_;
+  double best_blend_ = 1;
   std::size_t best_epoch_ = 0;
   std::size_t stale_ = 0;
   Json history_ = Json::array();

@@ -47,6 +47,124 @@ TEST_CASE("losses have their textbook values") {
   CHECK(loss_at(Loss::sld_symmetric, 0, 0.5, 1e-3) == Approx(0).margin(1e-12));
 }
 
+namespace {
+
+/// A batch of six texts: 0-1 and 2-3 are positive, 0-4 negative, 5 is of the group of 2 and 3.
+struct Batch {
+  torch::Tensor vectors;
+  BatchPairs pairs;
+
+  Batch() {
+    torch::manual_seed(3);
+    vectors = torch::nn::functional::normalize(torch::randn({6, 4}, torch::kFloat64));
+    pairs.first = torch::tensor({0, 2, 0}, torch::kInt64);
+    pairs.second = torch::tensor({1, 3, 4}, torch::kInt64);
+    pairs.labels = torch::tensor({1.0F, 0.75F, 0.0F});
+    pairs.groups = {0, 0, 1, 1, 2, 1};
+  }
+  double cosine(std::size_t a, std::size_t b) const {
+    return (vectors[static_cast<long>(a)] * vectors[static_cast<long>(b)]).sum().item<double>();
+  }
+};
+
+/// The largest difference between autograd's gradient of the vectors and finite differences.
+template <class LossOf>
+double gradient_error(const torch::Tensor& vectors, LossOf loss_of_vectors) {
+  const torch::Tensor leaf = vectors.clone().requires_grad_(true);
+  loss_of_vectors(leaf).backward();
+  double worst = 0;
+  const double h = 1e-6;
+  for (long i = 0; i < vectors.size(0); ++i) {
+    for (long j = 0; j < vectors.size(1); ++j) {
+      torch::Tensor up = vectors.clone();
+      torch::Tensor down = vectors.clone();
+      up[i][j] += h;
+      down[i][j] -= h;
+      const double numeric = (loss_of_vectors(up) - loss_of_vectors(down)).template item<double>() / (2 * h);
+      worst = std::max(worst, std::abs(numeric - leaf.grad()[i][j].item<double>()));
+    }
+  }
+  return worst;
+}
+
+/// Each direction of each positive pair: from, to, weight.
+constexpr struct {
+  std::size_t from, to;
+  double weight;
+} directions[] = {{0, 1, 1}, {2, 3, 0.75}, {1, 0, 1}, {3, 2, 0.75}};
+
+}  // namespace
+
+TEST_CASE("the contrastive loss leaves out a text's own group and weighs by label") {
+  const Batch batch;
+  const double temperature = 0.1;
+  double wanted = 0;
+  for (const auto& [from, to, weight] : directions) {
+    double sum = 0;
+    for (std::size_t other = 0; other < 6; ++other) {
+      if (other != to && batch.pairs.groups[other] == batch.pairs.groups[from]) continue;
+      sum += std::exp(batch.cosine(from, other) / temperature);
+    }
+    wanted += weight * (std::log(sum) - batch.cosine(from, to) / temperature) / 1.75 / 2;
+  }
+  const auto loss = [&](const torch::Tensor& vectors) { return contrastive_loss(vectors, batch.pairs, temperature); };
+  CHECK(loss(batch.vectors).item<double>() == Approx(wanted));
+  CHECK(gradient_error(batch.vectors, loss) < 1e-7);
+}
+
+TEST_CASE("the triplet loss takes the nearest text of another group") {
+  const Batch batch;
+  const double margin = 0.4;
+  double wanted = 0;
+  for (const auto& [from, to, weight] : directions) {
+    double nearest = -2;
+    for (std::size_t other = 0; other < 6; ++other) {
+      if (batch.pairs.groups[other] == batch.pairs.groups[from]) continue;
+      nearest = std::max(nearest, batch.cosine(from, other));
+    }
+    wanted += weight * std::max(0.0, margin - batch.cosine(from, to) + nearest) / 1.75 / 2;
+  }
+  const auto loss = [&](const torch::Tensor& vectors) { return triplet_loss(vectors, batch.pairs, margin); };
+  CHECK(loss(batch.vectors).item<double>() == Approx(wanted));
+  CHECK(gradient_error(batch.vectors, loss) < 1e-7);
+}
+
+TEST_CASE("a batch without a positive pair has a loss of 0 and gradients of 0") {
+  Batch batch;
+  batch.pairs.labels = torch::zeros({3});
+  batch.vectors.set_requires_grad(true);
+  const torch::Tensor loss =
+      contrastive_loss(batch.vectors, batch.pairs, 0.1) + triplet_loss(batch.vectors, batch.pairs, 0.2);
+  loss.backward();
+  CHECK(loss.item<double>() == 0);
+  CHECK(batch.vectors.grad().abs().max().item<double>() == 0);
+}
+
+TEST_CASE("preservation counts the changes of cosines other than the labelled pairs'") {
+  const Batch batch;
+  torch::manual_seed(4);
+  const torch::Tensor before = torch::nn::functional::normalize(torch::randn({6, 4}, torch::kFloat64));
+  double wanted = 0;
+  std::size_t count = 0;
+  for (long i = 0; i < 6; ++i) {
+    for (long j = 0; j < i; ++j) {
+      if ((i == 1 && j == 0) || (i == 3 && j == 2) || (i == 4 && j == 0)) continue;
+      const double change = ((batch.vectors[i] * batch.vectors[j]) - (before[i] * before[j])).sum().item<double>();
+      wanted += change * change;
+      ++count;
+    }
+  }
+  const auto loss = [&](const torch::Tensor& vectors) { return preservation_loss(vectors, before, batch.pairs); };
+  CHECK(loss(batch.vectors).item<double>() == Approx(wanted / static_cast<double>(count)));
+  CHECK(loss(before).item<double>() == 0);
+  CHECK(gradient_error(batch.vectors, loss) < 1e-7);
+}
+
+TEST_CASE("the cosine loss is the mean squared difference of cosine and label") {
+  const torch::Tensor similarities = torch::tensor({0.5, -0.25}, torch::kFloat64);
+  CHECK(cosine_loss(similarities, torch::tensor({1.0, 0.25}, torch::kFloat64)).item<double>() == Approx(0.25));
+}
+
 TEST_CASE("AdamW follows its published update") {
   torch::Tensor parameter = torch::tensor({1.0F, -2.0F});
   parameter.set_requires_grad(true);
@@ -65,4 +183,19 @@ TEST_CASE("AdamW follows its published update") {
   }
   CHECK(parameter[0].item<double>() == Approx(p).epsilon(1e-5));
   CHECK(parameter[1].item<double>() == Approx(-2 * std::pow(0.999, 5)).epsilon(1e-6));  // decay alone
+}
+
+TEST_CASE("AdamW with a rate of its own for a parameter is AdamW with that learning rate") {
+  const auto after = [](double learning_rate, std::vector<double> rates) {
+    torch::Tensor parameter = torch::tensor({1.0F, -2.0F});
+    parameter.set_requires_grad(true);
+    AdamW optimizer({parameter}, {true}, {}, std::move(rates));
+    for (int step = 0; step < 3; ++step) {
+      parameter.mutable_grad() = torch::tensor({0.5F, -1.0F});
+      optimizer.step(learning_rate, 1.0);
+    }
+    return parameter.detach();
+  };
+  CHECK(torch::equal(after(0.04, {0.25}), after(0.01, {})));
+  CHECK_FALSE(torch::equal(after(0.04, {0.25}), after(0.04, {})));
 }

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "golden.hpp"
 #include "promptcache/base/digest.hpp"
@@ -11,12 +10,13 @@
 #include "promptcache/model/model_directory.hpp"
 #include "promptcache/text/tokenizer.hpp"
 #include "promptcache/train/encoder.hpp"
-#include "support.hpp"
+#include "train/scene.hpp"
 
 namespace {
 
 using namespace promptcache;
 using namespace promptcache::train;
+using test::Scene;
 
 /// The trainer's encoder must give the golden vectors of sentence-transformers.
 void require_golden_forward(const std::string& model, const std::string& golden_name) {
@@ -47,45 +47,6 @@ void require_golden_forward(const std::string& model, const std::string& golden_
   }
 }
 
-/// Pairs whose label says whether one word is the same, so that a tiny model can learn them.
-std::string pairs_text(std::size_t count, unsigned seed, bool shuffled = false) {
-  std::mt19937 random(seed);
-  const char* words[] = {"password", "address",  "order",  "train", "river",
-                         "cache",    "question", "answer", "eggs",  "town"};
-  const char* others[] = {"the", "old", "new", "other", "same", "my", "next", "first"};
-  std::string text = "q1\tq2\tlabel\n";
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t a = random() % 10;
-    const bool same = i % 2 == 0;
-    const std::size_t b = same ? a : (a + 1 + random() % 9) % 10;
-    const bool label = shuffled ? random() % 2 == 0 : same;
-    text += std::string("how ") + words[a] + " " + others[random() % 8] + "\twhere is my " + words[b] + " " +
-            others[random() % 8] + "\t" + (label ? "1" : "0") + "\n";
-  }
-  return text;
-}
-
-struct Scene {
-  test::TemporaryDirectory directory;
-  TrainOptions options;
-
-  explicit Scene(const std::string& out = "out") {
-    // Mean pooling: the CLS vector of random weights says too little about the words.
-    options.model = directory.file("model");
-    std::filesystem::copy(test::data_file("tiny_bert"), options.model, std::filesystem::copy_options::recursive);
-    directory.write("model/1_Pooling/config.json", R"({"pooling_mode": "mean"})");
-    options.train = directory.write("train.tsv", pairs_text(256, 1));
-    options.valid = directory.write("valid.tsv", pairs_text(100, 2));
-    options.out = directory.file(out);
-    options.learning_rate = 3e-3;
-    options.epochs = 6;
-    options.patience = 10;
-    options.batch_size = 16;
-    options.threads = 2;
-  }
-  std::string weights() const { return read_file(options.out + "/model.safetensors"); }
-};
-
 }  // namespace
 
 TEST_CASE("the trainer's forward pass gives the vectors of sentence-transformers for tiny models") {
@@ -98,13 +59,13 @@ TEST_CASE("the trainer's forward pass gives the vectors of sentence-transformers
 }
 
 TEST_CASE("training learns what the labels say, with every loss and head") {
-  for (const char* loss : {"bce", "sld", "sld-symmetric"}) {
+  for (const char* loss : {"bce", "sld", "sld-symmetric", "cosine", "contrastive", "triplet"}) {
     for (Head head : {Head::platt, Head::learned}) {
       CAPTURE(loss, static_cast<int>(head));
       Scene scene;
       scene.options.loss = loss;
       scene.options.head = head;
-      scene.options.epochs = 14;
+      scene.options.epochs = 24;
       const TrainResult result = train::train(scene.options);
       // The log differences give smaller gradients here: they get there, but later.
       CHECK(result.best_auc > (loss == std::string("bce") ? 0.8 : 0.6));
@@ -131,7 +92,7 @@ TEST_CASE("an XLM-RoBERTa is trained and written as one") {
 
 TEST_CASE("training on labels drawn at random stays at chance on other pairs") {
   Scene scene;
-  scene.directory.write("train.tsv", pairs_text(256, 3, true));
+  scene.directory.write("train.tsv", test::word_pairs(256, 3, true));
   scene.options.epochs = 14;
   const TrainResult result = train::train(scene.options);
   const auto json = nlohmann::json::parse(read_file(scene.options.out + "/promptcache.json"));

@@ -18,8 +18,10 @@ class AdamW {
     double weight_decay = 0.01;
   };
 
-  /// `decays[i]` says whether weight decay applies to `parameters[i]` (not to biases and layer norms).
-  AdamW(std::vector<torch::Tensor> parameters, std::vector<bool> decays, Options options);
+  /// `decays[i]` says whether weight decay applies to `parameters[i]` (not to biases and layer norms), `rates[i]` is
+  /// its learning rate over that of the step; empty: 1 for all.
+  AdamW(std::vector<torch::Tensor> parameters, std::vector<bool> decays, Options options,
+        std::vector<double> rates = {});
 
   /// One update from the gradients times `gradient_scale`; a parameter without gradient is left alone.
   void step(double learning_rate, double gradient_scale);
@@ -33,6 +35,7 @@ class AdamW {
  private:
   std::vector<torch::Tensor> parameters_, first_, second_;
   std::vector<bool> decays_;
+  std::vector<double> rates_;
   Options options_;
   std::int64_t steps_ = 0;
 };

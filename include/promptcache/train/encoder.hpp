@@ -28,6 +28,7 @@ struct ForwardOptions {
   std::uint64_t seed = 0;        ///< of the dropout on the CPU; elsewhere LibTorch's own generator draws
   torch::Tensor word_rows = {};  ///< the tokens' word embeddings [tokens, hidden], when the caller wants their gradient
   bool reference = false;        ///< LibTorch's own operations on the CPU too, the oracle of ours
+  bool bf16 = false;             ///< products with weights in bf16, all else in f32
 };
 
 /// Packs sequences (none empty) for `config` on `device`.
@@ -54,7 +55,7 @@ class Encoder {
 
  private:
   struct Pass;  // one forward pass: its options and where its dropout stands
-  torch::Tensor linear(const torch::Tensor& x, std::size_t at) const;
+  torch::Tensor linear(const torch::Tensor& x, std::size_t at, const Pass& pass) const;
   torch::Tensor layer_norm(const torch::Tensor& x, std::size_t at) const;
   torch::Tensor attention(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const;
   torch::Tensor layer(const torch::Tensor& x, std::size_t first, const TokenBatch& batch, Pass& pass) const;
