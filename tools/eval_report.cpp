@@ -165,6 +165,4 @@ Page evaluation_page(const ReportInput& input) {
   return page;
 }
 
-std::string html_report(const ReportInput& input) { return evaluation_page(input).html(); }
-
 }  // namespace tool

@@ -57,11 +57,12 @@ struct ReportInput {
   Provenance provenance;  ///< when empty: the models and the pair file
 };
 
+/// Takes what the comparison found out beyond its measures onto the page: bands, intervals by question cluster,
+/// calibration before and after, thresholds that were tested, the learning curve.
+void add_details(ReportInput& input);
+
 /// The page of pc-eval: the measures, ROC and precision with bands, similarities by label, reliability, a bound on
 /// wrong hits against hits kept, the learning curve, a stream, the worst errors, provenance.
 Page evaluation_page(const ReportInput& input);
-
-/// `evaluation_page` as HTML. Throws as `Plot::svg`.
-std::string html_report(const ReportInput& input);
 
 }  // namespace tool

@@ -1,5 +1,7 @@
 #include "model_origin.hpp"
 
+#include <algorithm>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -55,7 +57,8 @@ std::vector<std::string> sources_with_digest(const std::string& model_directory,
   const Json sources = at(extras_of(model_directory), "sha256");
   if (!sources.is_object()) return names;
   for (const auto& [name, digest] : sources.items()) {
-    if (digest == sha256) names.push_back(name);
+    const bool among = digest.is_array() && std::find(digest.begin(), digest.end(), sha256) != digest.end();
+    if (digest == sha256 || among) names.push_back(name);
   }
   return names;
 }

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "embedder_flags.hpp"
+#include "eval_report.hpp"
 #include "evaluation.hpp"
-#include "html_report.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
@@ -16,7 +16,7 @@
 namespace {
 
 struct Options {
-  std::string model, baseline, pairs, calibration, valid, learning, json, curve, html;
+  std::string model, baseline, pairs, calibration, valid, learning, json, curve, report;
   promptcache::HitBoundOptions hits;
   bool deployed = false;
   std::size_t resamples = 1000;
@@ -47,11 +47,15 @@ int forecast_only(const Options& options) {
   return tool::done;
 }
 
-int evaluate(const Options& options) {
+int evaluate(const Options& options, tool::Provenance provenance) {
   if (!options.learning.empty() && options.model.empty() && options.pairs.empty()) return forecast_only(options);
   if (options.model.empty()) throw CLI::RequiredError("--model");
   if (options.pairs.empty()) throw CLI::RequiredError("--pairs");
   promptcache::fewest_trials(options.hits.target, options.hits.confidence);  // refuses what is out of range at once
+  if (!options.report.empty()) tool::check_report(options.report);
+  for (const std::string& path : {options.json, options.curve}) {
+    if (!path.empty()) tool::require_writable(path);
+  }
   const promptcache::PairFile pairs = promptcache::read_pair_file(options.pairs);
   const std::optional<promptcache::PairFile> valid = read_optional(options.valid);
   const std::optional<promptcache::PairFile> calibration = read_optional(options.calibration);
@@ -85,6 +89,7 @@ int evaluate(const Options& options) {
   compared.deployed = options.deployed;
   compared.bootstrap.resamples = options.resamples;
   compared.bootstrap.threads = options.embedder.threads;
+  if (!options.report.empty()) compared.bootstrap.band_points = 60;
   compared.calibration = calibration ? &calibration->pairs : nullptr;
   compared.model_directory = options.model;
   tool::Comparison comparison = tool::compare(pairs.pairs, model, baseline, compared);
@@ -99,13 +104,17 @@ int evaluate(const Options& options) {
     promptcache::write_file_atomically(options.json, json.dump(2) + "\n");
   }
   if (!options.curve.empty()) promptcache::write_file_atomically(options.curve, tool::curve_csv(model));
-  if (!options.html.empty()) {
-    report.model_name = options.model;
-    report.baseline_name = options.baseline;
-    report.pairs_name = options.pairs;
+  if (!options.report.empty()) {
+    provenance.add_model("model", options.model);
+    if (baseline) provenance.add_model("baseline", options.baseline);
+    provenance.add_file("pairs", options.pairs);
+    if (calibration) provenance.add_file("calibration pairs", options.calibration);
+    if (valid) provenance.add_file("pairs of the stream that chose the threshold", options.valid);
     report.pairs = &pairs.pairs;
     report.comparison = &comparison;
-    promptcache::write_file_atomically(options.html, tool::html_report(report));
+    report.provenance = std::move(provenance);
+    tool::add_details(report);
+    tool::write_page(options.report, tool::evaluation_page(report));
   }
   return tool::done;
 }
@@ -145,6 +154,7 @@ int main(int argc, char** argv) {
   options.embedder.add_to(app);
   app.add_option("--json", options.json, "write the measures to this file");
   app.add_option("--curve", options.curve, "write precision and recall over thresholds to this CSV file");
-  app.add_option("--html", options.html, "write a page with pictures to this file (needs gnuplot)");
-  return tool::run(app, argc, argv, [&] { return evaluate(options); });
+  app.add_option("--report,--html", options.report,
+                 "write a page to this file: .html with pictures (needs gnuplot), or .md");
+  return tool::run(app, argc, argv, [&] { return evaluate(options, tool::Provenance(argc, argv)); });
 }

@@ -91,7 +91,7 @@ promptcache::EmbedderOptions embedder_of(const TrainOptions& options) {
 std::optional<double> auc_on(const std::string& model, const promptcache::PairFile& test, const TrainOptions& options,
                              const promptcache::ProgressCallback& progress) {
   const promptcache::EmbedderOptions embedder = embedder_of(options);
-  const auto auc = tool::evaluate(model, test.pairs, embedder, progress).auc;
+  const auto auc = tool::evaluate(model, test.pairs, nullptr, embedder, progress).auc;
   return auc ? std::optional(auc->value) : std::nullopt;
 }
 
@@ -147,16 +147,25 @@ int train(const Request& request, const std::string& command) {
   if (test) {
     const promptcache::EmbedderOptions embedder = embedder_of(options);
     const auto of = [&](const std::string& model) {
-      return tool::evaluate(model, test->pairs, embedder, bar.callback());
+      return tool::evaluate(model, test->pairs, nullptr, embedder, bar.callback());
     };
+    tool::ComparisonOptions compared;
+    compared.bootstrap.threads = options.threads;
+    compared.model_directory = options.out;
     tool::Evaluation tuned = of(options.out);
-    const tool::Comparison comparison = tool::compare(test->pairs, std::move(tuned), of(options.model));
+    const tool::Comparison comparison = tool::compare(test->pairs, std::move(tuned), of(options.model), compared);
     bar.finish();
     std::cout << "on " << request.test << ":\n" << tool::table_text(options.out, options.model, comparison);
     json["test"] = tool::to_json(comparison);
   }
   if (!request.variations.shares.empty()) {
-    promptcache::write_file_atomically(options.out + "/learning_curve.tsv", tool::learning_curve_tsv(runs));
+    const std::string path = options.out + "/learning_curve.tsv";
+    promptcache::write_file_atomically(path, tool::learning_curve_tsv(runs));
+    tool::LearningForecast forecast;
+    forecast.points = promptcache::read_learning_points(path);
+    forecast.curve = promptcache::fit_learning_curve(forecast.points);
+    std::cout << tool::learning_text(forecast);
+    json["learning_curve"] = tool::to_json(forecast);
   }
   if (!request.json.empty()) promptcache::write_file_atomically(request.json, json.dump(2) + "\n");
   return tool::done;

@@ -82,7 +82,7 @@ TEST_CASE("a picture takes its colours from the page") {
 
 TEST_CASE("the evaluation page shows what is there, and no prompt escapes into it") {
   Example example;
-  const std::string plain = tool::html_report(example.input);
+  const std::string plain = tool::evaluation_page(example.input).html();
   CHECK(count_of(plain, "<figure>") == 6);
   CHECK(count_of(plain, "<script") == 0);
   CHECK(count_of(plain, "<img") == 0);
@@ -98,7 +98,7 @@ TEST_CASE("the evaluation page shows what is there, and no prompt escapes into i
   example.input.model_details.chosen = {0.2, 0.015};
   example.input.hits_sentences = {"Serve above 0.83."};
   example.input.more_rows = {{"AUC (95 %, by cluster)", "0.9", "0.8"}};
-  const std::string full = tool::html_report(example.input);
+  const std::string full = tool::evaluation_page(example.input).html();
   CHECK(count_of(full, "<figure>") == 7);
   for (const char* piece : {"resampled by question cluster", "Twice as many", "Serve above", "after calibration",
                             "by cluster)", "chosen threshold"}) {
@@ -119,7 +119,7 @@ TEST_CASE("the evaluation page of one class has no curves") {
   example.comparison.model.auc.reset();
   example.comparison.model.curve.clear();
   example.comparison.baseline.reset();
-  const std::string page = tool::html_report(example.input);
+  const std::string page = tool::evaluation_page(example.input).html();
   CHECK(count_of(page, "<figure>") == 2);
   CHECK(page.find("labelled 1</h2>") == std::string::npos);
   CHECK(page.find("labelled 0</h2>") != std::string::npos);

@@ -1,3 +1,0 @@
-#pragma once
-
-#include "eval_report.hpp"  // under its former name
