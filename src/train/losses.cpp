@@ -70,8 +70,13 @@ torch::Tensor contrastive_loss(const torch::Tensor& vectors, const BatchPairs& p
 torch::Tensor triplet_loss(const torch::Tensor& vectors, const BatchPairs& pairs, double margin) {
   return both_ways(vectors, pairs, [&](const Searches& part) {
     const torch::Tensor wanted = part.wanted.unsqueeze(1);
-    const torch::Tensor nearest = std::get<0>(part.cosines.scatter(1, wanted, -2.0).max(1));
-    return weighted_mean(torch::relu(margin - part.cosines.gather(1, wanted).squeeze(1) + nearest), part.weights);
+    // At -2, which no cosine is, a text makes no triplet.
+    const torch::Tensor others = part.cosines.scatter(1, wanted, -2.0);
+    const torch::Tensor losses =
+        torch::relu(margin - part.cosines.gather(1, wanted) + others) * (others > -2).to(vectors.options());
+    const torch::Tensor weights = part.weights.unsqueeze(1);
+    const torch::Tensor count = ((losses > 0).to(vectors.options()) * weights).sum();
+    return (losses * weights).sum() / count.clamp_min(1e-6);
   });
 }
 

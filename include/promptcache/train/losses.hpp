@@ -37,8 +37,9 @@ struct BatchPairs {
 /// by label. `vectors`: [texts, dimension], L2-normalised. 0, with gradients of 0, for a batch without positive pair.
 torch::Tensor contrastive_loss(const torch::Tensor& vectors, const BatchPairs& pairs, double temperature);
 
-/// Triplets with the hardest negative of the batch (Schroff et al. 2015): max(0, margin - s(pair) + s(nearest text of
-/// another group)), both ways, pairs weighted by label. As `contrastive_loss` otherwise.
+/// Triplets of each positive pair and each text of another group in the batch: the mean of those max(0, margin -
+/// s(pair) + s(text, other)) that are above 0 (Hermans et al. 2017), both ways, pairs weighted by label. As
+/// `contrastive_loss` otherwise.
 torch::Tensor triplet_loss(const torch::Tensor& vectors, const BatchPairs& pairs, double margin);
 
 /// What keeps an encoder's knowledge while it learns: mean squared change of the cosines between all texts of a batch,
