@@ -25,7 +25,9 @@ ProgressBar::ProgressBar() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressBar::operator()(const promptcache::Progress& progress) {
   const Clock::time_point now = Clock::now();
-  if (progress.stage != stage_) {
+  const bool again = progress.done < last_done_;  // the same stage anew, for another model
+  last_done_ = progress.done;
+  if (progress.stage != stage_ || again) {
     finish();
     stage_ = progress.stage;
     first_done_ = progress.done;

@@ -27,6 +27,7 @@ class ProgressBar {
   bool terminal_;
   std::string stage_;
   std::size_t first_done_ = 0;
+  std::size_t last_done_ = 0;
   Clock::time_point began_;
   Clock::time_point drawn_;
   bool open_line_ = false;
