@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -8,6 +7,7 @@
 #include <optional>
 
 #include "http_endpoint.hpp"
+#include "interrupt.hpp"
 #include "label_report.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/error.hpp"
@@ -31,30 +31,6 @@ struct Options {
   promptcache::LabelOptions label;
   tool::Prices prices;
 };
-
-std::atomic<bool> stop_requested{false};
-
-void request_stop(int) {
-  stop_requested = true;
-  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends at once; every answer that came is in the journal
-}
-
-/// The command line again, with --resume, ready to be pasted.
-std::string resume_command(int argc, char** argv) {
-  std::string command;
-  for (int i = 0; i < argc; ++i) {
-    std::string word = argv[i];
-    if (word == "--resume") continue;
-    if (word.empty() || word.find_first_of(" \t\n'\"$&|;<>()*?[]{}#~`\\!") != std::string::npos) {
-      for (std::size_t at = word.find('\''); at != std::string::npos; at = word.find('\'', at + 4)) {
-        word.replace(at, 1, "'\\''");
-      }
-      word = "'" + word + "'";
-    }
-    command += (i == 0 ? "" : " ") + word;
-  }
-  return command + " --resume";
-}
 
 /// The key of the environment; empty with --no-key, or where none is set and the endpoint may do without.
 std::string key_of(const Options& options, const tool::Url& url) {
@@ -138,10 +114,10 @@ int label(const Options& options, const std::string& command) {
     std::cerr << (level == promptcache::LogLevel::info ? "" : "warning: ") << text << std::endl;
   };
   callbacks.stop = [&, told = false]() mutable {
-    if (stop_requested && !std::exchange(told, true)) {
+    if (tool::interrupt_requested() && !std::exchange(told, true)) {
       callbacks.log(promptcache::LogLevel::info, "stopping after the requests in flight; Ctrl-C again does not wait");
     }
-    return stop_requested.load();
+    return tool::interrupt_requested();
   };
 
   // With nothing left to ask, no key is needed.
@@ -161,7 +137,7 @@ int label(const Options& options, const std::string& command) {
                                                           .max_answer_tokens = options.label.max_answer_tokens,
                                                           .secret = key},
                                                          callbacks.log);
-  std::signal(SIGINT, request_stop);
+  tool::catch_interrupts();
   const LabelResult result = label_pairs(file.pairs, prompt, teacher, options.label, callbacks);
   bar.finish();
 
@@ -262,6 +238,6 @@ int main(int argc, char** argv) {
     }
     options.audit_given = app.count("--audit") > 0;
     options.label.journal = options.out + ".journal.jsonl";
-    return label(options, resume_command(argc, argv));
+    return label(options, tool::resume_command(argc, argv));
   });
 }

@@ -2,8 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "evaluation.hpp"
+#include "interrupt.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
@@ -23,25 +22,6 @@ namespace {
 using promptcache::train::Head;
 using promptcache::train::TrainOptions;
 using promptcache::train::Variations;
-
-std::atomic<bool> stop_requested{false};
-
-void request_stop(int) {
-  stop_requested = true;
-  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends at once
-}
-
-/// The command line again, with --resume, ready to be pasted.
-std::string resume_command(int argc, char** argv) {
-  std::string command;
-  for (int i = 0; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "--resume") continue;
-    const bool plain = word.find_first_of(" \t'\"$&|;<>()*?[]#~`\\") == std::string::npos && !word.empty();
-    command += (i == 0 ? "" : " ") + (plain ? word : "'" + word + "'");
-  }
-  return command + " --resume";
-}
 
 /// OpenBLAS and LibTorch each keep a pool of threads; when both spin while idle, they starve each other. The OpenMP
 /// runtime reads its wait policy once, when it is loaded, so the program starts itself anew with it set.
@@ -114,8 +94,8 @@ int train(const Request& request, const std::string& command) {
   callbacks.record = [&](const std::string& line) {
     if (log_file.is_open()) log_file << line << std::endl;
   };
-  callbacks.stop = [] { return stop_requested.load(); };
-  std::signal(SIGINT, request_stop);
+  callbacks.stop = [] { return tool::interrupt_requested(); };
+  tool::catch_interrupts();
 
   promptcache::train::VariedResult result;
   if (request.variations.single()) {
@@ -256,6 +236,6 @@ int main(int argc, char** argv) {
     options.head = head == "fixed" || given ? Head::fixed : head == "platt" ? Head::platt : Head::learned;
     for (const std::string& text : mix) options.mix.push_back(mixed_set(text));
     for (const std::string& text : sweep) request.variations.heads.push_back(head_to_try(text));
-    return train(request, resume_command(argc, argv));
+    return train(request, tool::resume_command(argc, argv));
   });
 }
