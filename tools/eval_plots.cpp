@@ -116,6 +116,7 @@ Plot similarity_plot(const ReportInput& input, const Evaluation& evaluation) {
   };
   Plot plot("similarity", "pairs");
   plot.set("set yrange [0:*]").set("set boxwidth " + trimmed(width));
+  plot.set("set xrange [" + trimmed(*low - width) + ":" + trimmed(*high + width) + "]");
   plot.boxes(rows(0), Ink::label_0, "label 0").boxes(rows(1), Ink::label_1, "label 1");
   return plot;
 }
@@ -183,7 +184,16 @@ Plot learning_plot(const LearningPicture& learning) {
     line.push_back({pairs, error});
     if (std::isfinite(low) && std::isfinite(high)) band.push_back({pairs, low, high});
   }
+  double least = HUGE_VAL;
+  double most = 0;
+  for (const Plot::Rows* rows : {&points, &line}) {
+    for (const std::vector<double>& row : *rows) {
+      least = std::min(least, row[0]);
+      most = std::max(most, row[0]);
+    }
+  }
   Plot plot("training pairs", "1 - AUC");
+  if (most > least) plot.set("set xrange [" + trimmed(least * 0.9) + ":" + trimmed(most * 1.1) + "]");
   plot.set("set logscale x 2").set("set yrange [0:*]").set("set format x '%.0f'").set("set xtics rotate by -30");
   plot.band(band, Ink::model).line(line, Ink::model, "fitted a + b / n^g").points(points, Ink::baseline, "trainings");
   return plot;

@@ -103,7 +103,7 @@ TEST_CASE("pc-eval simulates a stream and draws a page that needs nothing else")
   CHECK(json["stream"]["model"]["repeats"] == 14);
   const std::string page = promptcache::read_file(directory.file("e.html"));
   std::size_t pictures = 0;
-  for (std::size_t at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1)) ++pictures;
+  for (std::size_t at = page.find("<figure>"); at != std::string::npos; at = page.find("<figure>", at + 1)) ++pictures;
   CHECK(pictures == 6);  // no reliability: the tiny models have no lambda and c
   CHECK(page.find("src=") == std::string::npos);
   CHECK(page.find("ROC") != std::string::npos);
