@@ -51,13 +51,16 @@ Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& to
 
 std::vector<std::size_t> positive_groups(const Dataset& data) {
   std::vector<std::size_t> first, second;
-  std::vector<std::uint8_t> positive;
+  std::vector<double> labels;
   for (const Dataset::Item& item : data.items) {
     first.push_back(item.first);
     second.push_back(item.second);
-    positive.push_back(item.label >= 0.5F ? 1 : 0);
+    labels.push_back(static_cast<double>(item.label));
   }
-  return groups_of(data.texts.size(), first, second, positive);
+  const PromptTruth truth = PromptTruth::from_pairs(data.texts.size(), first, second, labels);
+  std::vector<std::size_t> groups;
+  for (std::size_t text = 0; text < data.texts.size(); ++text) groups.push_back(truth.component(text));
+  return groups;
 }
 
 std::vector<Pair> nested_share(const std::vector<Pair>& pairs, double share) {
