@@ -126,6 +126,8 @@ std::string audit_text(const LabelAudit& audit) {
   text += format("agreement        %8.1f %%\n", 100 * all.share);
   if (std::isnan(all.kappa)) {
     text += "kappa             undefined: both always say the same one thing\n";
+  } else if (std::isnan(all.kappa_low)) {
+    text += format("kappa            %8.3f, no interval: one side always says the same\n", all.kappa);
   } else {
     text += format("kappa            %8.3f, 95 %% interval %.3f to %.3f\n", all.kappa, all.kappa_low, all.kappa_high);
   }
@@ -133,7 +135,7 @@ std::string audit_text(const LabelAudit& audit) {
     std::string line =
         format("%-18s %9zu %9zu %9zu %9zu %9.1f %%", name.c_str(), agreement.counts[1][1], agreement.counts[1][0],
                agreement.counts[0][1], agreement.counts[0][0], 100 * agreement.share);
-    line += std::isnan(agreement.kappa) ? "         -" : format(" %9.3f", agreement.kappa);
+    line += std::isnan(agreement.kappa_low) ? "         -" : format(" %9.3f", agreement.kappa);
     return line + "\n";
   };
   text += "person/teacher       yes/yes    yes/no    no/yes     no/no   agreement    kappa\n";

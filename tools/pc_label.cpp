@@ -198,9 +198,9 @@ void add_options(CLI::App& app, Options& options) {
       ->capture_default_str()
       ->check(CLI::Range(0, 100));
   app.add_option("--budget-requests", label.budget_requests, "requests this call may make, retries included")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 60));
+      ->check(CLI::PositiveNumber);
   app.add_option("--budget-tokens", label.budget_tokens, "tokens this call may use, prompts and answers")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 60));
+      ->check(CLI::PositiveNumber);
   app.add_flag("--resume", label.resume, "go on from the journal if there is one");
   app.add_flag("--ask-again", label.ask_again, "with --resume: ask once more what got no usable answer");
   app.add_flag("--partial", options.partial,

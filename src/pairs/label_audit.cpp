@@ -31,11 +31,12 @@ Agreement agreement_of(const std::array<std::array<std::size_t, 2>, 2>& counts) 
   const double observed = p[0][0] + p[1][1];
   const double expected = first[0] * second[0] + first[1] * second[1];
   result.share = observed;
-  const std::size_t yes_by_first = counts[1][0] + counts[1][1], yes_by_second = counts[0][1] + counts[1][1];
-  const bool one_class =
-      (yes_by_first == 0 && yes_by_second == 0) || (yes_by_first == result.pairs() && yes_by_second == result.pairs());
-  if (one_class) return result;
+  const auto always_the_same = [&](std::size_t yes) { return yes == 0 || yes == result.pairs(); };
+  const bool first_is = always_the_same(counts[1][0] + counts[1][1]);
+  const bool second_is = always_the_same(counts[0][1] + counts[1][1]);
+  if (first_is && second_is && observed == 1) return result;  // 0 / 0
   result.kappa = (observed - expected) / (1 - expected);
+  if (first_is || second_is) return result;  // 0 whatever the other says: an interval of no width would mislead
 
   double sum = 0;
   for (int i = 0; i < 2; ++i) {

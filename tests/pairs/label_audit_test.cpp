@@ -75,7 +75,11 @@ TEST_CASE("kappa that is undefined") {
     CHECK(std::isnan(agreement.share) == (agreement.pairs() == 0));
   }
   // One judge always says no, the other not: kappa is 0, not undefined.
-  CHECK(agreement_of({{{9, 1}, {0, 0}}}).kappa == Approx(0).margin(1e-12));
+  for (const Counts& counts : {Counts{{{9, 1}, {0, 0}}}, Counts{{{0, 9}, {0, 1}}}, Counts{{{0, 9}, {0, 0}}}}) {
+    CHECK(agreement_of(counts).kappa == Approx(0).margin(1e-12));
+    CHECK(std::isnan(agreement_of(counts).kappa_low));
+    CHECK(std::isnan(agreement_of(counts).kappa_high));
+  }
 }
 
 TEST_CASE("the interval of kappa is that of the delta method") {

@@ -12,8 +12,9 @@ namespace promptcache {
 struct Agreement {
   std::array<std::array<std::size_t, 2>, 2> counts{};  ///< [first judge][second judge]
   double share = 0;                                    ///< of pairs they agree on; NaN for none
-  /// Cohen's kappa: 1 for full agreement, 0 for what chance gives. The 95 % interval is from its large-sample variance
-  /// (Fleiss, Cohen and Everitt 1969). NaN when both judges always say the same one thing.
+  /// Cohen's kappa: 1 for full agreement, 0 for what chance gives, NaN when both always say the same one thing. The
+  /// 95 % interval is from its large-sample variance (Fleiss, Cohen and Everitt 1969); NaN when either judge never
+  /// changes, as kappa is 0 then whatever the other says.
   double kappa = 0, kappa_low = 0, kappa_high = 0;
 
   std::size_t pairs() const noexcept { return counts[0][0] + counts[0][1] + counts[1][0] + counts[1][1]; }
