@@ -250,8 +250,8 @@ std::string wrong_hits_text(const WrongHits& hits) {
   }
   if (!choice.chosen) {
     text += "    the strictest threshold fails already: none is shown to keep wrong hits at " + target +
-            " (on fresh pairs, --first-hits with more than " + std::to_string(choice.tested.front().hits) +
-            " forgives errors)\n";
+            "\n    (more than " + std::to_string(choice.tested.front().hits) +
+            " hits forgive errors: --first-hits, to be set before looking at the pairs)\n";
   } else if (!hits.deployed) {
     text += "    no threshold is recommended: only pairs drawn as deployed (--deployed) say what it would do there\n";
   } else {
