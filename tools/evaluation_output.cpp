@@ -250,8 +250,8 @@ std::string wrong_hits_text(const WrongHits& hits) {
   }
   if (!choice.chosen) {
     text += "    the strictest threshold fails already: none is shown to keep wrong hits at " + target +
-            " (on fresh pairs, --first-hits with more than " + std::to_string(choice.tested.front().hits) +
-            " forgives errors)\n";
+            "\n    (more than " + std::to_string(choice.tested.front().hits) +
+            " hits forgive errors: --first-hits, to be set before looking at the pairs)\n";
   } else if (!hits.deployed) {
     text += "    no threshold is recommended: only pairs drawn as deployed (--deployed) say what it would do there\n";
   } else {
@@ -304,10 +304,11 @@ std::string table_text(const std::string& model_name, const std::string& baselin
   });
   both("recall at 95 % precision", [](const Evaluation& e) { return number(e.recall_at_precision_95); });
   const auto calibration_rows = [&](const char* state, std::optional<CalibrationQuality> Evaluation::*quality) {
+    if (!(comparison.model.*quality) && !(baseline != nullptr && baseline->*quality)) return;  // a note says why
     const auto rows_of = [&](const std::string& measure, auto&& value_of) {
       both((measure + state).c_str(), [&](const Evaluation& e) { return e.*quality ? value_of(*(e.*quality)) : "-"; });
     };
-    rows_of("ECE", [](const CalibrationQuality& q) {
+    rows_of("ECE (15 bins)", [](const CalibrationQuality& q) {
       return with_interval(q.ece, q.intervals ? &q.intervals->ece : nullptr);
     });
     rows_of("Brier", [](const CalibrationQuality& q) {
