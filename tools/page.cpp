@@ -24,7 +24,7 @@ p{max-width:46rem;margin:.6rem 0;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.32rem .7rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid);white-space:nowrap}
 thead th{background:var(--panel);font-weight:600}
-tbody th{white-space:normal;min-width:8rem}
+tbody th{white-space:normal}
 th:first-child,td.text,th.text{text-align:left}
 td.text{white-space:normal;min-width:15rem;max-width:34rem;overflow-wrap:anywhere}
 tbody th{font-weight:400}
@@ -34,6 +34,8 @@ figure{margin:0;max-width:30rem;min-width:0}
 .legend svg{display:inline-block;width:1.8em;height:.8em;margin-right:.4em}
 figure>svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}
 figcaption{font-size:.87rem;color:var(--muted);margin-top:.2rem}
+@media (max-width:600px){table{font-size:.84rem}th,td{padding:.3rem .4rem}td.text{min-width:11rem}
+h1{font-size:1.35rem}main{padding:1rem .8rem 2rem}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--muted:#444;--grid:#ccc;--panel:#f2f2f2;
 --model:#0b5fd3;--baseline:#a34a00;--label-0:#a34a00;--label-1:#0b5fd3}
 body{font-size:10.5pt}main{max-width:none;padding:0}.scroll{overflow:visible}
