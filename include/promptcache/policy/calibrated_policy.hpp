@@ -32,9 +32,9 @@ class CalibratedPolicy : public CachePolicy {
 
   /// lambda and c from a model directory's promptcache.json, as pc-train and pc-calibrate write it. When the file has a
   /// threshold that was verified for a target of at most `target_wrong_hits`, that threshold is taken, and
-  /// `Decision.bound` is its upper bound, which holds with the confidence asked of pc-calibrate for prompts drawn as its
-  /// pairs were and similarities in its precision. Throws `Error`: what `ModelDirectory::open` throws; not_found when
-  /// the file has no lambda and c.
+  /// `Decision.bound` is its upper bound, which holds with the confidence asked of pc-calibrate for prompts drawn as
+  /// its pairs were and similarities in its precision. Throws `Error`: what `ModelDirectory::open` throws; not_found
+  /// when the file has no lambda and c.
   static std::shared_ptr<CalibratedPolicy> open(const std::string& model_directory,
                                                 const CalibratedPolicyOptions& options);
 
