@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <iostream>
+#include <unordered_set>
 
 #include "embedder_flags.hpp"
 #include "numbers.hpp"
@@ -9,7 +10,6 @@
 #include "promptcache/base/file.hpp"
 #include "promptcache/eval/prompt_clusters.hpp"
 #include "promptcache/pairs/split.hpp"
-#include "promptcache/policy/threshold_policy.hpp"
 #include "sim_report.hpp"
 #include "simulation.hpp"
 #include "stream.hpp"
@@ -22,15 +22,17 @@ using promptcache::ErrorCode;
 using promptcache::PromptSet;
 
 struct Options {
-  std::string model, baseline, pairs, clusters, tune, columns = "prompt,cluster", popularity = "uniform",
-                                                      eviction = "lru", json, report;
+  std::string model, baseline, pairs, clusters, tune, json, report;
+  std::string columns = "prompt,cluster";
+  std::string popularity = "uniform";
+  std::string eviction = "lru";
   std::size_t limit = 0;
   double tau_from = 0.3, tau_step = 0.01;
   tool::SimulationOptions simulation;
   tool::EmbedderFlags embedder;
 };
 
-/// Prompts of either kind of file, how many lines contradict another, and the questions for a look at overlap.
+/// Prompts of either kind of file, and what is to be said about it.
 struct Source {
   PromptSet prompts;
   std::vector<std::string> notes;

@@ -52,7 +52,8 @@ ModelSimulation simulate(const std::string& directory, const promptcache::Prompt
                          const promptcache::PromptSet* tune, const SimulationOptions& options,
                          const promptcache::ProgressCallback& progress) {
   const auto embedder = promptcache::TransformerEmbedder::open(directory, options.embedder);
-  const promptcache::StreamRunOptions run{options.cache, options.threads, progress};
+  const promptcache::StreamRunOptions run{options.cache, options.threads, progress,
+                                          "fewer prompts (--limit), or a higher lowest threshold (--tau-from)"};
   ModelSimulation result;
   result.directory = directory;
   double tau = options.tau.value_or(1);

@@ -86,7 +86,7 @@ StreamSimulator::StreamSimulator(const PromptSet& prompts, const PromptVectors& 
           throw Error(ErrorCode::usage, {"stream of " + std::to_string(n) + " prompts"},
                       "more than " + std::to_string(options.max_neighbours) + " neighbours above a similarity of " +
                           std::to_string(lowest_tau),
-                      "fewer prompts, or a higher lowest threshold");
+                      options.remedy);
         }
       }
     }
@@ -146,8 +146,9 @@ std::vector<StreamScore> sweep_shuffles(const PromptSet& prompts, const PromptVe
   const bool bounded = options.cache.capacity > 0;
   std::optional<StreamSimulator> simulator;
   if (!bounded) {
-    simulator.emplace(prompts, vectors, *std::min_element(taus.begin(), taus.end()),
-                      SimulatorOptions{.threads = options.threads, .progress = options.progress});
+    simulator.emplace(
+        prompts, vectors, *std::min_element(taus.begin(), taus.end()),
+        SimulatorOptions{.threads = options.threads, .progress = options.progress, .remedy = options.remedy});
   }
   std::vector<std::vector<StreamCounts>> counts(taus.size(), std::vector<StreamCounts>(plan.shuffles));
   SharedProgress progress(options.progress, "simulating", plan.shuffles * taus.size(), "streams");

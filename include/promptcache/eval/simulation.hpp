@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "promptcache/base/progress.hpp"
@@ -37,6 +38,7 @@ struct SimulatorOptions {
   std::size_t threads = 1;  ///< to compare the prompts with
   /// Bound on memory, 8 bytes each; more are an `Error(usage)`.
   std::size_t max_neighbours = std::size_t{1} << 26;
+  std::string remedy = "fewer prompts, or a higher lowest threshold";  ///< for the message of that error
   ProgressCallback progress = {};
 };
 
@@ -65,6 +67,7 @@ struct StreamRunOptions {
   StreamCacheOptions cache = {};
   std::size_t threads = 1;  ///< a shuffle each; results do not depend on it
   ProgressCallback progress = {};
+  std::string remedy = SimulatorOptions().remedy;
 };
 
 /// All shuffles of a plan through the real cache at one threshold.
