@@ -148,7 +148,7 @@ std::vector<StreamScore> sweep_shuffles(const PromptSet& prompts, const PromptVe
   if (!bounded) {
     simulator.emplace(
         prompts, vectors, *std::min_element(taus.begin(), taus.end()),
-        SimulatorOptions{.threads = options.threads, .progress = options.progress, .remedy = options.remedy});
+        SimulatorOptions{.threads = options.threads, .remedy = options.remedy, .progress = options.progress});
   }
   std::vector<std::vector<StreamCounts>> counts(taus.size(), std::vector<StreamCounts>(plan.shuffles));
   SharedProgress progress(options.progress, "simulating", plan.shuffles * taus.size(), "streams");
