@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -167,6 +168,7 @@ std::unique_ptr<LoopbackServer> LoopbackServer::raw(std::function<void(Peer&)> r
 
 LoopbackServer::LoopbackServer(Handler handler, std::function<void(Peer&)> raw, const Certificate* certificate)
     : handler_(std::move(handler)), raw_(std::move(raw)) {
+  std::signal(SIGPIPE, SIG_IGN);  // a client that hangs up must not end the tests
   if (certificate != nullptr) {
     SSL_CTX* const context = SSL_CTX_new(TLS_server_method());
     tls_ = context;

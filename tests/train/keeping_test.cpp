@@ -7,6 +7,7 @@
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/encoder_weights.hpp"
 #include "promptcache/model/model_directory.hpp"
+#include "promptcache/model/safetensors.hpp"
 #include "train/scene.hpp"
 
 namespace {
@@ -153,23 +154,35 @@ TEST_CASE("a guard is kept to, by weights on the way or the untouched ones") {
 }
 
 TEST_CASE("blends are weights on the line from the untouched to the trained ones") {
-  // Too large a step: with some of these seeds the end of it is better than the beginning, and some way back better.
+  // Too large a step: with some of these seeds a part of the way is better than all of it and than none.
   bool found = false;
   for (std::uint64_t seed = 1; seed <= 12 && !found; ++seed) {
-    Scene scene, whole;
-    for (Scene* one : {&scene, &whole}) {
-      one->options.epochs = 1;
-      one->options.learning_rate = 3e-2;
-      one->options.seed = seed;
-    }
+    Scene scene;
+    scene.options.epochs = 2;
+    scene.options.learning_rate = 1e-2;
+    scene.options.seed = seed;
     scene.options.blends = 10;
-    const TrainResult result = train::train(scene.options);
-    if (result.blend == 1 || train::train(whole.options).best_epoch == 0) continue;
+    std::size_t steps = 0;
+    TrainCallbacks callbacks;
+    callbacks.stop = [&] { return ++steps > 16; };  // after the first epoch: the checkpoint has both
+    const TrainResult result = train::train(scene.options, callbacks);
+    REQUIRE(result.interrupted);
+    if (result.best_epoch == 0 || result.blend == 1) continue;
     found = true;
-    const auto part = changes(scene.options.model, scene.options.out);
-    for (const auto& [name, value] : changes(whole.options.model, whole.options.out)) {
-      CHECK(part.at(name) == Approx(result.blend * value).epsilon(1e-3).margin(1e-6));
-    }
+    const SafetensorsFile checkpoint = SafetensorsFile::open(scene.options.out + "/checkpoint.safetensors");
+    EncoderWeights base = weights_of(scene.options.model);
+    for_each_encoder_tensor(ModelDirectory::open(scene.options.model).encoder(), base,
+                            [&](const std::string& name, const auto& shape, std::vector<float>& untouched) {
+                              const std::vector<float> trained = checkpoint.read_f32("now." + name, shape);
+                              const std::vector<float> kept = checkpoint.read_f32("best." + name, shape);
+                              double worst = 0;
+                              for (std::size_t i = 0; i < kept.size(); ++i) {
+                                const double from = static_cast<double>(untouched[i]);
+                                const double wanted = from + result.blend * (static_cast<double>(trained[i]) - from);
+                                worst = std::max(worst, std::abs(wanted - static_cast<double>(kept[i])));
+                              }
+                              CHECK(worst < 1e-6);
+                            });
   }
   CHECK(found);
 }
