@@ -84,8 +84,9 @@ TEST_CASE("pc-eval calibrates on other pairs, tests thresholds there, and judges
                             directory.write("p.tsv", some_pairs(800, 0, true, 4)) + " --calibration ";
   const std::string calibration = directory.write("c.tsv", some_pairs(1000, 5000, true, 4));
   const ToolResult result = run_tool(begin + calibration + " --deployed --json " + directory.file("e.json"));
-  require_code(result, 0,
-               {"as deployed", "recommended: serve above", "on the judged pairs", "ECE, after", "no lambda and c"});
+  require_code(
+      result, 0,
+      {"as deployed", "recommended: serve above", "on the judged pairs", "ECE (15 bins), after", "no lambda and c"});
   const auto json = read_json(directory.file("e.json"));
   CHECK(json["model"]["ece"].is_null());
   CHECK(json["model"]["calibrated"]["ece"].is_number());
@@ -97,7 +98,7 @@ TEST_CASE("pc-eval calibrates on other pairs, tests thresholds there, and judges
   CHECK(hits["tested_on"] == "half of the calibration pairs");
   for (const auto& note : json["notes"]) CHECK(note.get<std::string>().find("too good") == std::string::npos);
 
-  // Of 1,000 pairs the first 250 are among the judged ones: 500 questions, one more each where they differ.
+  // The first 250 of these are judged as well.
   require_code(run_tool(begin + directory.write("o.tsv", some_pairs(1000, 550, true, 4))), 0,
                {"questions of the calibration pairs occur in the judged pairs", "no threshold is recommended"});
   require_code(run_tool(begin + directory.write("f.tsv", some_pairs(1000, 5000, false, 4))), 0,
