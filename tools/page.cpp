@@ -34,7 +34,7 @@ figure{margin:0;max-width:30rem;min-width:0}
 .legend svg{display:inline-block;width:1.8em;height:.8em;margin-right:.4em}
 figure>svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}
 figcaption{font-size:.87rem;color:var(--muted);margin-top:.2rem}
-@media (max-width:600px){table{font-size:.84rem}th,td{padding:.3rem .4rem}td.text{min-width:11rem}
+@media (max-width:600px){table{font-size:.84rem}th,td{padding:.3rem .4rem}td{white-space:normal}td.text{min-width:11rem}
 h1{font-size:1.35rem}main{padding:1rem .8rem 2rem}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--muted:#444;--grid:#ccc;--panel:#f2f2f2;
 --model:#0b5fd3;--baseline:#a34a00;--label-0:#a34a00;--label-1:#0b5fd3}
