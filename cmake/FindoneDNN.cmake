@@ -1,7 +1,11 @@
 # oneDNN with its CPU engine. Its own package file demands OpenCL headers, which a CPU user does not have.
 # Defines oneDNN::oneDNN.
-find_path(oneDNN_INCLUDE_DIR NAMES oneapi/dnnl/dnnl.hpp)
 find_library(oneDNN_LIBRARY NAMES dnnl)
+# Headers beside that library first: LibTorch 2.x brings headers of its own oneDNN and no library to them.
+get_filename_component(_onednn_place "${oneDNN_LIBRARY}" DIRECTORY)
+find_path(oneDNN_INCLUDE_DIR NAMES oneapi/dnnl/dnnl.hpp NO_DEFAULT_PATH
+          HINTS "${_onednn_place}/../include" "${_onednn_place}/../../include")
+find_path(oneDNN_INCLUDE_DIR NAMES oneapi/dnnl/dnnl.hpp)
 if(oneDNN_INCLUDE_DIR AND EXISTS "${oneDNN_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h")
   file(READ "${oneDNN_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h" _onednn_header)
   string(REGEX MATCH "DNNL_VERSION_MAJOR +([0-9]+)" _ "${_onednn_header}")

@@ -10,24 +10,18 @@
 #include <unordered_map>
 #include <vector>
 
-namespace promptcache {
+#include "base/random.hpp"
 
-/// SplitMix64's step: a bijection that scatters neighbouring numbers.
-inline std::uint64_t scattered(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
+namespace promptcache {
 
 /// A stream of random numbers that is fixed by seed and number, so that resamples can be drawn in any order.
 class RandomStream {
  public:
-  RandomStream(std::uint64_t seed, std::uint64_t number) : state_(scattered(seed ^ scattered(number))) {}
+  RandomStream(std::uint64_t seed, std::uint64_t number) : state_(base::scattered(seed ^ base::scattered(number))) {}
 
   std::uint64_t next() {
     state_ += 0x9e3779b97f4a7c15U;
-    return scattered(state_);
+    return base::scattered(state_);
   }
   /// In [0, bound), for bounds far below 2^32: the bias is below bound / 2^32.
   std::uint32_t below(std::uint32_t bound) { return static_cast<std::uint32_t>(((next() >> 32) * bound) >> 32); }

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <unordered_map>
 
-#include "eval/random.hpp"
+#include "base/random.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/embed/bulk.hpp"
 
@@ -21,8 +21,8 @@ std::uint64_t key_of(std::size_t a, std::size_t b) {
 std::vector<std::size_t> drawn_order(std::size_t count, std::uint64_t seed) {
   std::vector<std::size_t> order(count);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::mt19937_64 random = eval::generator(seed, 0);
-  eval::shuffle(order, random);
+  std::mt19937_64 random = base::generator(seed, 0);
+  base::shuffle(order, random);
   return order;
 }
 
@@ -199,7 +199,7 @@ PromptVectors embed_prompts(const Embedder& embedder, const std::vector<std::str
 
 std::vector<std::size_t> stream_requests(const PromptTruth& truth, const StreamPlan& plan, std::size_t shuffle) {
   check(truth, plan);
-  std::mt19937_64 random = eval::generator(plan.seed, shuffle);
+  std::mt19937_64 random = base::generator(plan.seed, shuffle);
   const std::size_t prompts = truth.size();
   const std::size_t length = plan.requests > 0 ? plan.requests : prompts;
   std::vector<std::size_t> requests;
@@ -207,33 +207,33 @@ std::vector<std::size_t> stream_requests(const PromptTruth& truth, const StreamP
   if (plan.once_each()) {
     requests.resize(prompts);
     std::iota(requests.begin(), requests.end(), std::size_t{0});
-    eval::shuffle(requests, random);
+    base::shuffle(requests, random);
   } else if (plan.popularity == Popularity::uniform) {
-    for (std::size_t i = 0; i < length; ++i) requests.push_back(eval::uniform_below(random, prompts));
+    for (std::size_t i = 0; i < length; ++i) requests.push_back(base::uniform_below(random, prompts));
   } else {
     const std::size_t components = truth.components();
     std::vector<std::vector<std::size_t>> members(components);
     for (std::size_t prompt = 0; prompt < prompts; ++prompt) members[truth.component(prompt)].push_back(prompt);
     std::vector<std::size_t> ranking(components);
     std::iota(ranking.begin(), ranking.end(), std::size_t{0});
-    eval::shuffle(ranking, random);
+    base::shuffle(ranking, random);
     std::vector<double> weight_up_to;
     double sum = 0;
     for (std::size_t rank = 1; rank <= components; ++rank) {
       weight_up_to.push_back(sum += std::pow(static_cast<double>(rank), -plan.zipf_exponent));
     }
     for (std::size_t i = 0; i < length; ++i) {
-      const auto above = std::upper_bound(weight_up_to.begin(), weight_up_to.end(), sum * eval::uniform_share(random));
+      const auto above = std::upper_bound(weight_up_to.begin(), weight_up_to.end(), sum * base::uniform_share(random));
       const auto rank = std::min(static_cast<std::size_t>(above - weight_up_to.begin()), components - 1);
       const double passed = static_cast<double>(i) / static_cast<double>(length);
       const auto steps = static_cast<std::size_t>(plan.drift * static_cast<double>(components) * passed) % components;
       const std::vector<std::size_t>& chosen = members[ranking[(rank + components - steps) % components]];
-      requests.push_back(chosen[eval::uniform_below(random, chosen.size())]);
+      requests.push_back(chosen[base::uniform_below(random, chosen.size())]);
     }
   }
   const std::size_t once = requests.size();
   const auto again = static_cast<std::size_t>(plan.again * static_cast<double>(once));
-  for (std::size_t i = 0; i < again; ++i) requests.push_back(requests[eval::uniform_below(random, once)]);
+  for (std::size_t i = 0; i < again; ++i) requests.push_back(requests[base::uniform_below(random, once)]);
   return requests;
 }
 

@@ -3,8 +3,8 @@
 #include <random>
 #include <vector>
 
+#include "base/random.hpp"
 #include "index/dot_tile.hpp"
-#include "pairs/draw.hpp"
 #include "pairs/nearest_lists.hpp"
 #include "pairs/similarity_blocks.hpp"
 #include "promptcache/index/hnsw_index.hpp"
@@ -97,7 +97,7 @@ GraphPairs graph_pairs(const PromptVectors& vectors, std::size_t k, std::size_t 
   result.sampled = std::min(sample, vectors.size());
   if (result.sampled == 0) return result;
   std::mt19937_64 random(seed);
-  const std::vector<std::uint64_t> prompts = draw_distinct(random, result.sampled, vectors.size());
+  const std::vector<std::uint64_t> prompts = base::draw_distinct(random, result.sampled, vectors.size());
   const NearestLists exact = search_exactly(vectors, prompts, k, options);
   std::size_t as_near = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {

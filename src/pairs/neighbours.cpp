@@ -9,8 +9,8 @@
 #include <string>
 #include <tuple>
 
+#include "base/random.hpp"
 #include "index/dot_tile.hpp"
-#include "pairs/draw.hpp"
 #include "pairs/nearest_lists.hpp"
 #include "pairs/pair_sample.hpp"
 #include "pairs/similarity_blocks.hpp"
@@ -122,7 +122,7 @@ std::vector<PromptPair> random_pairs(const PromptVectors& vectors, std::size_t c
   std::mt19937_64 random(seed);
   std::vector<PromptPair> pairs;
   pairs.reserve(count);
-  for (const std::uint64_t number : draw_distinct(random, count, most)) {
+  for (const std::uint64_t number : base::draw_distinct(random, count, most)) {
     PromptPair pair = pair_number(number);
     const float* rows = vectors.values.data();
     float similarity = 0;

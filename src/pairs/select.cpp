@@ -7,7 +7,7 @@
 #include <random>
 #include <string>
 
-#include "pairs/draw.hpp"
+#include "base/random.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
@@ -58,7 +58,7 @@ std::vector<std::size_t> select_stratified(std::span<const double> similarities,
     for (std::size_t rank = begin; rank < end; ++rank) classes[labels[order[rank]] >= 0.5 ? 1 : 0].push_back(rank);
     const std::size_t count = std::min(classes[0].size(), classes[1].size());
     for (const std::vector<std::size_t>& members : classes) {
-      for (const std::uint64_t i : draw_distinct(random, count, members.size())) ranks.push_back(members[i]);
+      for (const std::uint64_t i : base::draw_distinct(random, count, members.size())) ranks.push_back(members[i]);
     }
     begin = end;
   }

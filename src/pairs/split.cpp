@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "pairs/draw.hpp"
+#include "base/random.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
@@ -91,7 +91,7 @@ std::vector<Side> split_by_component(const std::vector<Pair>& pairs, std::array<
     totals[label] += 1;
   }
   std::mt19937_64 random(seed);
-  for (std::size_t i = components.size(); i > 1; --i) std::swap(components[i - 1], components[draw(random, i)]);
+  base::shuffle(components, random);
   std::stable_sort(components.begin(), components.end(), [](const Component& a, const Component& b) {
     return a.count[0] + a.count[1] > b.count[0] + b.count[1];
   });

@@ -5,19 +5,11 @@
 #include <random>
 #include <unordered_map>
 
+#include "base/random.hpp"
 #include "promptcache/eval/stream.hpp"
 #include "promptcache/pairs/split.hpp"
 
 namespace promptcache::train {
-namespace {
-
-/// Fisher-Yates over our own draws: std::shuffle may differ between standard libraries.
-template <class T>
-void shuffle(std::vector<T>& values, std::mt19937_64& random) {
-  for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[random() % i]);
-}
-
-}  // namespace
 
 std::size_t Dataset::pairs_an_epoch() const {
   return std::accumulate(sets.begin(), sets.end(), std::size_t{0},
@@ -49,6 +41,23 @@ Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& to
   return data;
 }
 
+Dataset part_of(const Dataset& data, const std::vector<std::size_t>& items) {
+  Dataset part;
+  std::unordered_map<std::size_t, std::size_t> numbers;
+  const auto number_of = [&](std::size_t text) {
+    const auto [place, fresh] = numbers.try_emplace(text, part.texts.size());
+    if (fresh) part.texts.push_back(data.texts[text]);
+    return place->second;
+  };
+  for (const std::size_t number : items) {
+    const Dataset::Item& item = data.items[number];
+    const std::size_t first = number_of(item.first);
+    part.items.push_back({first, number_of(item.second), item.label});
+  }
+  part.sets.push_back({0, items.size(), items.size()});
+  return part;
+}
+
 std::vector<std::size_t> positive_groups(const Dataset& data) {
   std::vector<std::size_t> first, second;
   std::vector<double> labels;
@@ -68,7 +77,7 @@ std::vector<Pair> nested_share(const std::vector<Pair>& pairs, double share) {
   std::vector<std::size_t> order(pairs.empty() ? 0 : *std::max_element(components.begin(), components.end()) + 1);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::mt19937_64 random(20'260'101);
-  shuffle(order, random);
+  base::shuffle(order, random);
   std::vector<std::size_t> sizes(order.size());
   for (std::size_t component : components) ++sizes[component];
   const double wanted = share * static_cast<double>(pairs.size());
@@ -98,13 +107,13 @@ std::vector<std::size_t> epoch_items(const Dataset& data, std::uint64_t seed, st
         pass = at / size;
         std::iota(order.begin(), order.end(), set.begin);
         std::mt19937_64 random((seed * 1'000'003 + pass) * 1'000'003 + number);
-        shuffle(order, random);
+        base::shuffle(order, random);
       }
       items.push_back(order[at % size]);
     }
   }
   std::mt19937_64 random(seed * 1'000'003 + epoch);
-  shuffle(items, random);
+  base::shuffle(items, random);
   return items;
 }
 
@@ -125,7 +134,7 @@ std::vector<std::vector<std::size_t>> epoch_batches(const Dataset& data, std::si
                          order.begin() + static_cast<std::ptrdiff_t>(end));
   }
   std::mt19937_64 random(seed * 1'000'003 + epoch + (std::uint64_t{1} << 40));
-  shuffle(batches, random);
+  base::shuffle(batches, random);
   return batches;
 }
 

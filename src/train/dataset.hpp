@@ -41,6 +41,9 @@ struct WeightedPairs {
 Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& tokenizer, const std::string& prefix,
                      std::size_t max_tokens);
 
+/// The given items and their texts, as one set.
+Dataset part_of(const Dataset& data, const std::vector<std::size_t>& items);
+
 /// Number of the group of each text: texts that positive pairs link, directly or over others, share one.
 std::vector<std::size_t> positive_groups(const Dataset& data);
 

@@ -65,7 +65,7 @@ class Run {
     optimizer_ = std::make_unique<AdamW>(parameters, decays, adamw, rates);
     for (const torch::Tensor& parameter : parameters) best_.push_back(parameter.detach().clone());
     if (blends_ > 1) base_ = copies_of(encoder_->parameters());
-    if (options.preserve > 0 || (options.head != Head::fixed && !options.resume)) {
+    if (options.preserve > 0) {
       before_ = embed_texts(*sharded_, train_, "embedding", callbacks.progress);
     }
     if (loss_ == Loss::contrastive || loss_ == Loss::triplet) groups_ = positive_groups(train_);
@@ -128,19 +128,16 @@ class Run {
     start_ = best_verdict_ = judge_.judge(*sharded_, "the untouched model", callbacks_.progress);
     Calibration head{options_.lambda.value_or(0.01), options_.offset.value_or(88)};
     if (options_.head != Head::fixed && !(options_.lambda && options_.offset)) {
-      const std::vector<double> all_scores = similarities(before_, train_);
-      const std::vector<double> all_labels = labels_of(train_);
-      std::vector<double> scores, labels;  // as the sets are mixed
-      for (const std::size_t item : epoch_items(train_, options_.seed, 1)) {
-        scores.push_back(all_scores[item]);
-        labels.push_back(all_labels[item]);
-      }
-      head = starting_head(scores, labels);
+      constexpr std::size_t enough = 4096;                                     // pairs for two numbers
+      std::vector<std::size_t> items = epoch_items(train_, options_.seed, 1);  // as the sets are mixed
+      items.resize(std::min(items.size(), enough));
+      const Dataset sample = part_of(train_, items);
+      const torch::Tensor vectors = embed_texts(*sharded_, sample, "embedding", callbacks_.progress);
+      head = starting_head(similarities(vectors, sample), labels_of(sample));
       head.lambda = options_.lambda.value_or(head.lambda);
       head.offset = options_.offset.value_or(head.offset);
     }
     set_head(head);
-    if (options_.preserve == 0) before_ = torch::Tensor();
     note(LogLevel::info, "validation AUC before training " + std::to_string(start_.auc) + ", head " +
                              name_of(options_.head) + " with lambda " + std::to_string(head.lambda) + ", c " +
                              std::to_string(head.offset));

@@ -98,3 +98,19 @@ TEST_CASE("texts that positive pairs link are of one group") {
   CHECK(groups[3] != groups[0]);
   CHECK(groups[4] != groups[0]);
 }
+
+TEST_CASE("a part of a data set has the same texts and labels under new numbers") {
+  const std::vector<Pair> a = chain("a", 40, 4);
+  const Dataset data = dataset_of({{&a}});
+  const std::vector<std::size_t> items = {17, 3, 18, 16};  // three share their first text
+  const Dataset part = part_of(data, items);
+  CHECK(part.texts.size() == 6);
+  REQUIRE(part.items.size() == items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Dataset::Item& whole = data.items[items[i]];
+    CHECK(part.texts[part.items[i].first] == data.texts[whole.first]);
+    CHECK(part.texts[part.items[i].second] == data.texts[whole.second]);
+    CHECK(part.items[i].label == whole.label);
+  }
+  CHECK(part.pairs_an_epoch() == 4);
+}
