@@ -82,7 +82,7 @@ std::vector<std::size_t> one_of_each_cluster(std::span<const std::size_t> cluste
   std::unordered_map<std::size_t, std::size_t> chosen;
   for (std::size_t i = 0; i < clusters.size(); ++i) {
     std::size_t& best = chosen.emplace(clusters[i], i).first->second;
-    if (scattered(seed ^ scattered(i)) < scattered(seed ^ scattered(best))) best = i;
+    if (base::scattered(seed ^ base::scattered(i)) < base::scattered(seed ^ base::scattered(best))) best = i;
   }
   std::vector<std::size_t> result;
   for (const auto& [cluster, pair] : chosen) result.push_back(pair);

@@ -5,7 +5,7 @@
 
 namespace promptcache {
 
-/// The head of methods.md A.2: P(one response serves both) = sigma(similarity / lambda - offset).
+/// The head of arXiv 2402.01173: P(one response serves both) = sigma(similarity / lambda - offset).
 struct Calibration {
   double lambda = 1;
   double offset = 0;

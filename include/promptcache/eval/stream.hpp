@@ -81,7 +81,7 @@ enum class Popularity : std::uint8_t { uniform, zipf };
 struct StreamPlan {
   Popularity popularity = Popularity::uniform;
 
-  /// Length. 0: with uniform popularity each prompt once, in random order (methods.md A.7), with Zipf's as many as
+  /// Length. 0: with uniform popularity each prompt once, in random order (arXiv 2402.01173), with Zipf's as many as
   /// there are prompts. Otherwise drawn with replacement: uniform, each prompt as likely as the other; Zipf, a
   /// component by its rank r with weight r^-exponent, then any prompt of it. Ranks are drawn anew for each shuffle.
   std::size_t requests = 0;
@@ -127,7 +127,7 @@ struct StreamCounts {
   /// Wrong hits among the hits by similarity whose truth is known.
   std::optional<double> wrong_semantic_hit_rate() const noexcept;
 
-  /// Caching efficiency, methods.md A.7: (true hits - wrong hits) / possible hits, true hits being exact and right
+  /// Caching efficiency, arXiv 2402.01173: (true hits - wrong hits) / possible hits, true hits being exact and right
   /// ones. Negative when hits do more harm than good; empty when no hit can be right.
   std::optional<double> efficiency() const noexcept;
   /// The same, hits of unknown truth taken as wrong.

@@ -50,7 +50,7 @@ struct VerifiedThreshold {
 
 /// Our own extras beside the model, promptcache.json. Every field is optional: an untouched model has none.
 struct ModelExtras {
-  std::optional<double> lambda;  ///< temperature of P = sigma(s / lambda - c), methods.md A.2
+  std::optional<double> lambda;  ///< temperature of P = sigma(s / lambda - c), arXiv 2402.01173
   std::optional<double> offset;  ///< c of the same formula
   std::optional<VerifiedThreshold> verified;
 };

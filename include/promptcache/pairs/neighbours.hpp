@@ -35,7 +35,7 @@ struct PairSearchOptions {
   ProgressCallback progress = {};               ///< what it throws ends the search and is thrown
 };
 
-/// Each prompt with its `k` most similar ones, ties by position: exact, all pairs compared in f32 (methods.md A.5).
+/// Each prompt with its `k` most similar ones, ties by position: exact, all pairs compared in f32 (arXiv 2402.01173).
 /// A pair found from both sides is there once; in order of positions. Time n^2/2 * dimension multiplications; memory
 /// beside the vectors: `block_bytes`, 20 k + 4 bytes a prompt. Throws `Error`: usage when `k` is not in
 /// 1 to n-1 or the size is no multiple of the dimension, numeric for NaN or infinity.

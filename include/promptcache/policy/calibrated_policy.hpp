@@ -18,8 +18,8 @@ struct CalibratedPolicyOptions {
   std::optional<double> wrong_hit_cost = {};
 };
 
-/// Serves by the estimated probability that one response serves both prompts, P = sigma(s / lambda - c) (methods.md
-/// A.2). All of this is a point estimate for prompts like the calibration pairs and guarantees nothing:
+/// Serves by the estimated probability that one response serves both prompts, P = sigma(s / lambda - c) (arXiv
+/// 2402.01173). All of this is a point estimate for prompts like the calibration pairs and guarantees nothing:
 /// `Decision.bound` stays empty. Only a threshold that pc-calibrate verified brings a bound (see `open`).
 ///
 ///     auto policy = CalibratedPolicy::fit(similarities, labels, {.target_wrong_hits = 0.02});

@@ -6,7 +6,7 @@
 
 namespace promptcache {
 
-/// Serves when the similarity is strictly above tau (methods.md A.1). Says nothing about how often that is wrong: a
+/// Serves when the similarity is strictly above tau (arXiv 2402.01173). Says nothing about how often that is wrong: a
 /// threshold means something for one encoder and one kind of prompts only.
 class ThresholdPolicy : public CachePolicy {
  public:

@@ -7,7 +7,7 @@
 
 namespace promptcache::train {
 
-/// Training losses. The first three are over logits z = s / lambda - c and labels in [0, 1] (methods.md A.3), all in
+/// Training losses. The first three are over logits z = s / lambda - c and labels in [0, 1] (arXiv 2402.01173), all in
 /// log-space: finite with finite gradients for any finite z, f32 and f64 alike. The others know no head and are there
 /// to compare with: what sentence encoders are commonly tuned with.
 enum class Loss { bce, sld, sld_symmetric, cosine, contrastive, triplet };

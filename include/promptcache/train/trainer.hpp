@@ -12,7 +12,7 @@
 
 namespace promptcache::train {
 
-/// How lambda and c of P = sigma(s / lambda - c) come about (methods.md A.2).
+/// How lambda and c of P = sigma(s / lambda - c) come about (arXiv 2402.01173).
 enum class Head {
   fixed,    ///< as given
   platt,    ///< fitted to the untouched model's similarities on the training pairs, and once more, for serving, to the
@@ -41,7 +41,7 @@ struct TrainOptions {
   double guard_slack = 0.005;
   std::size_t blends = 1;  ///< 1: the trained weights only; at least 5 with guards
 
-  std::string loss = "bce";   ///< bce, sld, sld-symmetric (methods.md A.3), cosine, contrastive or triplet
+  std::string loss = "bce";   ///< bce, sld, sld-symmetric (arXiv 2402.01173), cosine, contrastive or triplet
   double temperature = 0.05;  ///< of the contrastive loss
   double margin = 0.2;        ///< of the triplet loss, in cosine
   double preserve = 0;        ///< weight of `preservation_loss`; 0: none
