@@ -72,7 +72,7 @@ PromptClusters read_prompt_clusters(const std::string& path, const std::string& 
       const nlohmann::json row = nlohmann::json::parse(*line, nullptr, false);
       if (!row.is_object()) throw Error(ErrorCode::format, where, in_quotes(*line), "a JSON object");
       if (row.contains(prompt_column) && !row[prompt_column].is_string()) {
-        throw Error(ErrorCode::format, where, in_quotes(line), "a text under the key '" + prompt_column + "'");
+        throw Error(ErrorCode::format, where, in_quotes(*line), "a text under the key '" + prompt_column + "'");
       }
       collector.add(where, text_under(row, prompt_column, where), text_under(row, cluster_column, where));
       continue;
