@@ -7,6 +7,7 @@
 
 #include "embedder_flags.hpp"
 #include "evaluation.hpp"
+#include "hit_bound_flags.hpp"
 #include "model_origin.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/digest.hpp"
@@ -125,9 +126,8 @@ int calibrate(const Options& options) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "Fits lambda and c of P = sigma(similarity / lambda - c) to half of the calibration pairs, tests thresholds on "
-      "the\n"
-      "other half, and writes the outcome into the model's promptcache.json. All else in that file stays.\n"
+      "Fits lambda and c of P = sigma(similarity / lambda - c) to half of the calibration pairs, tests thresholds on\n"
+      "the other half, and writes the outcome into the model's promptcache.json. All else in that file stays.\n"
       "Example: pc-calibrate --model models/tuned --calibration neighbours.tsv --train data/train.tsv --deployed",
       "pc-calibrate"};
   Options options;
@@ -138,12 +138,7 @@ int main(int argc, char** argv) {
   app.add_flag("--deployed", options.deployed,
                "the pairs are drawn as deployed: a prompt and its nearest cached neighbour;\n"
                "without it no threshold is written, and an older one is removed");
-  app.add_option("--target-wrong-hits", options.hits.target, "share of wrong ones among hits to accept")
-      ->capture_default_str();
-  app.add_option("--confidence", options.hits.confidence, "that the share is not larger")->capture_default_str();
-  app.add_option(
-      "--first-hits", options.hits.first_hits,
-      "hits of the strictest threshold tested, if more than the fewest that can pass; more forgive an error");
+  tool::add_hit_bound_flags(app, options.hits);
   app.add_option("--train", options.train, "training pairs, to warn of questions that occur in both; may be repeated");
   options.embedder.add_to(app);
   app.add_option("--json", options.json, "write the outcome to this file too");

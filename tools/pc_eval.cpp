@@ -7,6 +7,7 @@
 #include "embedder_flags.hpp"
 #include "eval_report.hpp"
 #include "evaluation.hpp"
+#include "hit_bound_flags.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
@@ -138,12 +139,7 @@ int main(int argc, char** argv) {
   app.add_flag("--deployed", options.deployed,
                "the pairs that thresholds are tested on are drawn as deployed: a prompt and its nearest cached "
                "neighbour;\nwithout it no threshold is recommended");
-  app.add_option("--target-wrong-hits", options.hits.target, "share of wrong ones among hits to accept")
-      ->capture_default_str();
-  app.add_option("--confidence", options.hits.confidence, "of the upper bounds on wrong hits")->capture_default_str();
-  app.add_option(
-      "--first-hits", options.hits.first_hits,
-      "hits of the strictest threshold tested, if more than the fewest that can pass; more forgive an error");
+  tool::add_hit_bound_flags(app, options.hits);
   app.add_option("--resamples", options.resamples, "of the question clusters, for intervals")
       ->capture_default_str()
       ->check(CLI::Range(100, 1000000));
