@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/random.hpp"
 #include "train/operations.hpp"
 
 namespace promptcache::train {
@@ -63,11 +64,10 @@ struct Encoder::Pass {
   bool own_kernels;
   std::uint64_t state = options.seed;
 
-  std::uint64_t next_seed() {  // splitmix64: neighbouring seeds give unrelated sequences
-    std::uint64_t z = (state += 0x9E3779B97F4A7C15ULL);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
+  std::uint64_t next_seed() {
+    const std::uint64_t seed = base::scattered(state);
+    state += 0x9E3779B97F4A7C15ULL;
+    return seed;
   }
 
   torch::Tensor dropout(const torch::Tensor& x, float rate) {
