@@ -169,6 +169,12 @@ class Run {
         const std::size_t done = std::min((step_in_epoch_ + 1) * options_.batch_size, train_.pairs_an_epoch());
         callbacks_.progress({stage, done, train_.pairs_an_epoch(), "pairs", text});
       }
+      if (std::chrono::steady_clock::now() - saved_ >= options_.checkpoint_every &&
+          step_in_epoch_ + 1 < batches.size()) {
+        ++step_in_epoch_;  // the checkpoint belongs to the next batch's start
+        save();
+        --step_in_epoch_;
+      }
     }
     return true;
   }
@@ -370,6 +376,7 @@ class Run {
                         {"c", head_[1].item<float>()}};
     state.facts = {{"run", fingerprint()}, {"state", facts.dump()}};
     save_checkpoint(checkpoint_path_, state);
+    saved_ = std::chrono::steady_clock::now();
   }
 
   void restore() {
@@ -462,6 +469,7 @@ class Run {
   std::vector<torch::Tensor> base_;  // the untouched weights, where blends are tried
   torch::Tensor before_;             // the untouched model's vectors of the training texts, where they are wanted
   std::size_t batches_a_epoch_ = 0;
+  std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
 
   // What a checkpoint holds beside the tensors.
   std::size_t epoch_ = 0;

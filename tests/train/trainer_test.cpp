@@ -131,6 +131,27 @@ TEST_CASE("an interrupted and resumed run gives the bytes of an uninterrupted on
   CHECK(read_file(cut.options.out + "/promptcache.json") == read_file(whole.options.out + "/promptcache.json"));
 }
 
+TEST_CASE("a run that is killed goes on from its last checkpoint, to the same bytes") {
+  Scene whole, cut;
+  whole.options.epochs = cut.options.epochs = 2;
+  train::train(whole.options);
+  cut.options.checkpoint_every = std::chrono::seconds(0);  // after each batch
+  int steps = 0;
+  TrainCallbacks callbacks;
+  callbacks.stop = [&]() -> bool {
+    if (++steps == 10) throw std::runtime_error("killed");
+    return false;
+  };
+  CHECK_THROWS_WITH(train::train(cut.options, callbacks), "killed");
+  cut.options.resume = true;
+  std::vector<std::string> records;
+  TrainCallbacks watching;
+  watching.record = [&](const std::string& line) { records.push_back(line); };
+  train::train(cut.options, watching);
+  CHECK(records.front().find("\"step\":10,") != std::string::npos);
+  CHECK(cut.weights() == whole.weights());
+}
+
 TEST_CASE("resuming with other options, or without a checkpoint, is refused") {
   Scene scene;
   TrainCallbacks callbacks;

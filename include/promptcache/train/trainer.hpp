@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -66,6 +67,8 @@ struct TrainOptions {
   std::string precision =
       "auto";           ///< f32; bf16: matrix products in bf16, weights and all else in f32; auto: bf16 on CUDA
   bool resume = false;  ///< go on from the checkpoint in `out`
+  /// Between two checkpoints within an epoch, so that a crash costs no more; there is one at the end of each anyway.
+  std::chrono::seconds checkpoint_every{600};
 };
 
 /// What a run came to.
