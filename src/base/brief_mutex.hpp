@@ -4,8 +4,8 @@
 
 namespace promptcache {
 
-/// A mutex for what is held well under a microsecond: who finds it locked looks again for a while before sleeping, since
-/// a sleep and the way back take longer than that. Works with std::lock_guard and std::unique_lock.
+/// A mutex for what is held well under a microsecond: who finds it locked looks again for a while before sleeping,
+/// since a sleep and the way back take longer than that. Works with std::lock_guard and std::unique_lock.
 class BriefMutex {
  public:
   void lock() {

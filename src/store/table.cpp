@@ -87,7 +87,8 @@ Table::Entries Table::put(Entry given) {
   const std::size_t bytes = slot.use.bytes;
 
   const std::lock_guard lock(mutex_);
-  if (const auto same = by_key_.find(entry->key); same != by_key_.end()) removed.push_back(take(same->second->entry->id));
+  if (const auto same = by_key_.find(entry->key); same != by_key_.end())
+    removed.push_back(take(same->second->entry->id));
   const auto scope_is_full = [&] {
     const auto scope = scopes_.find(entry->scope);
     if (scope == scopes_.end()) return false;
