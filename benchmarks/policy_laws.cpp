@@ -2,7 +2,8 @@
 //
 //     policy_laws [--seeds 20] [--requests 10000] [--epsilon 0.02] [--laws flat,step] [--delay 0] [--json FILE]
 //
-// Static: similarity > 0.9. Calibrated: fitted to 500 judged pairs of the first moment. Per entry: vCache's rule with the
+// Verified: from nothing; and with a threshold certified on 2,000 judged pairs of the first moment. Static: similarity
+// > 0.9. Calibrated: fitted to 500 judged pairs of the first moment. Per entry: vCache's rule with the
 // error bound epsilon, and "matched", with the largest bound of a list at which its hits are no more often wrong than
 // those of the verified policy. Kept: share of runs in which the mean of P(wrong) over the first n hits was at most
 // epsilon at every n, and the largest excess of the sum over epsilon n in any run.
@@ -16,6 +17,7 @@
 #include "eval/policy_laws.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/eval/hit_bound.hpp"
 #include "promptcache/policy/calibrated_policy.hpp"
 #include "promptcache/policy/per_entry_policy.hpp"
 #include "promptcache/policy/threshold_policy.hpp"
@@ -34,21 +36,47 @@ struct Options {
 
 using Maker = std::function<std::shared_ptr<CachePolicy>(const std::string& law, std::uint64_t seed)>;
 
-std::shared_ptr<CachePolicy> calibrated(const std::string& law_name, std::uint64_t seed, double epsilon) {
+/// Judged candidates of the first moment.
+struct Sample {
+  std::vector<double> similarities, labels;
+  std::vector<std::uint8_t> positive;
+};
+
+Sample sample_of(const std::string& law_name, std::uint64_t seed, int count) {
   const auto law = laws::make(law_name, seed);
   std::mt19937_64 random = base::generator(seed, 9);
-  std::vector<double> similarities, labels;
-  for (int i = 0; i < 500; ++i) {
+  Sample sample;
+  for (int i = 0; i < count; ++i) {
     const laws::Request request = law->next(0, 1000, random);
     const bool wrong = base::uniform_share(random) < request.wrong;
-    similarities.push_back(request.similarity);
-    labels.push_back(wrong != (base::uniform_share(random) < law->noise()) ? 0 : 1);
+    const bool right = wrong == (base::uniform_share(random) < law->noise());
+    sample.similarities.push_back(request.similarity);
+    sample.labels.push_back(right ? 1 : 0);
+    sample.positive.push_back(right ? 1 : 0);
   }
+  return sample;
+}
+
+std::shared_ptr<CachePolicy> calibrated(const std::string& law, std::uint64_t seed, double epsilon) {
+  const Sample sample = sample_of(law, seed, 500);
   try {
-    return CalibratedPolicy::fit(similarities, labels, {.target_wrong_hits = epsilon});
+    return CalibratedPolicy::fit(sample.similarities, sample.labels, {.target_wrong_hits = epsilon});
   } catch (const Error&) {  // one label only, or a similarity that says nothing
     return std::make_shared<ThresholdPolicy>(0.9);
   }
+}
+
+/// What pc-calibrate certifies on as many pairs.
+std::optional<CertifiedScore> certified(const EvidenceModel& model, const std::string& law, std::uint64_t seed,
+                                        double epsilon) {
+  const Sample sample = sample_of(law, seed, 2000);
+  HitBoundOptions options;
+  options.target = epsilon;
+  const ThresholdChoice choice = choose_threshold(sample.similarities, sample.positive, options);
+  if (!choice.chosen) return std::nullopt;
+  Evidence least;
+  least.similarity = std::nextafter(choice.chosen->threshold, 2.0);
+  return CertifiedScore{model.probability(least), choice.chosen->hits, choice.chosen->wrong};
 }
 
 struct Summary {
@@ -153,10 +181,14 @@ int run(const Options& options) {
       print(name, summary);
       json["laws"][law][name] = to_json(summary);
     };
-    other("static", [](const std::string&, std::uint64_t) { return std::make_shared<ThresholdPolicy>(0.9); });
-    other("calibrated", [&](const std::string& name, std::uint64_t seed) {
-      return calibrated(name, seed, options.epsilon);
+    other("verified, 2000 pairs", [&](const std::string& name, std::uint64_t seed) {
+      VerifiedPolicyOptions with_pairs = verified;
+      with_pairs.certified = certified(*model, name, seed, options.epsilon);
+      return std::make_shared<VerifiedPolicy>(model, with_pairs);
     });
+    other("static", [](const std::string&, std::uint64_t) { return std::make_shared<ThresholdPolicy>(0.9); });
+    other("calibrated",
+          [&](const std::string& name, std::uint64_t seed) { return calibrated(name, seed, options.epsilon); });
     other("per entry", per_entry(options.epsilon));
     std::optional<Summary> matched;
     for (const double delta : {0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005}) {
@@ -175,14 +207,16 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Plays policies on made-up streams whose truth is known.\nExample: policy_laws --seeds 20", "policy_laws"};
+  CLI::App app{"Plays policies on made-up streams whose truth is known.\nExample: policy_laws --seeds 20",
+               "policy_laws"};
   Options options;
   app.add_option("--seeds", options.seeds, "runs of each law and policy")->check(CLI::PositiveNumber);
   app.add_option("--requests", options.requests, "requests of a run")->check(CLI::PositiveNumber);
   app.add_option("--epsilon", options.epsilon, "accepted share of wrong hits")->check(CLI::Range(1e-6, 0.999));
   app.add_option("--laws", options.laws, "laws to play, separated by commas")->delimiter(',');
   app.add_option("--delay", options.delay, "requests that come before a verdict does");
-  app.add_option("--over", options.over, "the promise of the verified policy")->check(CLI::IsMember({"hits", "requests"}));
+  app.add_option("--over", options.over, "the promise of the verified policy")
+      ->check(CLI::IsMember({"hits", "requests"}));
   app.add_option("--json", options.json, "write the figures to this file");
   CLI11_PARSE(app, argc, argv);
   try {

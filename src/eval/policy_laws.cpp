@@ -13,9 +13,7 @@ namespace {
 
 using base::uniform_share;
 
-double logistic_wrong(double similarity, double centre) {
-  return 1 / (1 + std::exp((similarity - centre) / 0.02));
-}
+double logistic_wrong(double similarity, double centre) { return 1 / (1 + std::exp((similarity - centre) / 0.02)); }
 
 /// Entries by popularity 1 / rank^exponent, and similarities in [0.6, 1] that are more often high than low.
 class World : public Law {
@@ -32,7 +30,8 @@ class World : public Law {
     Request request;
     const double place = uniform_share(random) * cumulative_.back();
     const auto found = std::upper_bound(cumulative_.begin(), cumulative_.end(), place);
-    request.entry = std::min<std::size_t>(static_cast<std::size_t>(found - cumulative_.begin()), cumulative_.size() - 1) + 1;
+    request.entry =
+        std::min<std::size_t>(static_cast<std::size_t>(found - cumulative_.begin()), cumulative_.size() - 1) + 1;
     request.similarity = 0.6 + 0.4 * std::sqrt(uniform_share(random));
     request.wrong = wrong(request, static_cast<double>(number) / static_cast<double>(count));
     return request;
@@ -72,7 +71,7 @@ class Adversary : public World {
       lowest_ = std::min(lowest_, request.similarity);
       return;
     }
-    // The very first hits cannot be insured by anybody: the average over none is no average.
+    // The mean over a few hits can be broken by a handful, before anybody can have seen one of them.
     if (hits_ > patience) {
       bad_above_ = request.similarity - 0.02;
       bad_below_ = lowest_;
@@ -92,7 +91,7 @@ class Adversary : public World {
   }
 
  private:
-  static constexpr std::size_t patience = 50;
+  static constexpr std::size_t patience = 500;
   std::size_t hits_ = 0, left_ = 0;
   double lowest_ = 1, bad_above_ = 0, bad_below_ = 0;
 };
@@ -102,10 +101,7 @@ double share_of(EntryId entry, std::uint64_t seed) {
   return (static_cast<double>(base::scattered(entry ^ base::scattered(seed)) >> 11) + 0.5) * 0x1p-53;
 }
 
-double drifting_centre(double time) {
-  if (time < 0.5) return 0.78 + 0.06 * time / 0.5;
-  return 0.92;
-}
+double drifting_centre(double time) { return time < 0.5 ? 0.76 + 0.06 * time / 0.5 : 0.86; }
 
 }  // namespace
 

@@ -40,14 +40,14 @@ std::unique_ptr<Law> make(const std::string& name, std::uint64_t seed);
 struct Run {
   std::size_t requests = 0, hits = 0, wrong = 0, audits = 0, verdicts = 0;
   std::size_t hits_at[2] = {0, 0}, wrong_at[2] = {0, 0};  ///< after 1,000 and 2,000 requests
-  double sum = 0;              ///< of P(wrong) over hits
-  double excess = 0;           ///< largest over n of (sum over the first n hits - epsilon n)
-  double excess_wrong = 0;     ///< the same with wrong hits
-  double excess_judge = 0;     ///< the same with P(the judge calls it wrong)
-  bool mean_kept = true;       ///< at every n the mean is at most epsilon
+  double sum = 0;                                         ///< of P(wrong) over hits
+  double excess = 0;                                      ///< largest over n of (sum over the first n hits - epsilon n)
+  double excess_wrong = 0;                                ///< the same with wrong hits
+  double excess_judge = 0;                                ///< the same with P(the judge calls it wrong)
+  bool mean_kept = true;                                  ///< at every n the mean is at most epsilon
   bool mean_kept_judge = true;
-  bool requests_kept = true;   ///< at every request, sum <= epsilon requests
-  double late = 0;             ///< hits in the last fifth
+  bool requests_kept = true;  ///< at every request, sum <= epsilon requests
+  double late = 0;            ///< hits in the last fifth
 };
 
 /// Sends requests of a law to a policy, with a coin each, and brings it the verdicts it wants, each when `delay` more

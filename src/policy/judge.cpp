@@ -92,10 +92,8 @@ std::optional<bool> TimedJudge::same(std::string_view prompt, std::string_view s
     running_->fetch_sub(1);
     return std::nullopt;
   }
-  std::packaged_task<std::optional<bool>()> task(
-      [judge = judge_, a = std::string(prompt), b = std::string(stored), c = std::string(fresh)] {
-        return judge->same(a, b, c);
-      });
+  std::packaged_task<std::optional<bool>()> task([judge = judge_, a = std::string(prompt), b = std::string(stored),
+                                                  c = std::string(fresh)] { return judge->same(a, b, c); });
   std::future<std::optional<bool>> answer = task.get_future();
   try {
     std::thread([task = std::move(task), running = running_]() mutable {

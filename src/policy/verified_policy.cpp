@@ -199,8 +199,7 @@ void VerifiedPolicy::restore(std::string_view state, const std::string& place) {
   verified::StateReader body(content.substr(magic.size() + 8), place);
   const std::string_view parameters = body.text();
   if (parameters != impl_->parameters()) {
-    throw Error(ErrorCode::mismatch, {place}, "a state of " + std::string(parameters),
-                "one of " + impl_->parameters());
+    throw Error(ErrorCode::mismatch, {place}, "a state of " + std::string(parameters), "one of " + impl_->parameters());
   }
   verified::Core core = impl_->make();
   core.load(body);

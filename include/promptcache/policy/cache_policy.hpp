@@ -22,8 +22,8 @@ struct Evidence {
   /// policy needs, so that decisions replay. 1: none was drawn; a policy that audits then serves nothing.
   double coin = 1;
   std::optional<double> pair_score = {};  ///< of a model that reads both prompts together, P(same answer)
-  std::uint32_t guards = 0;          ///< one bit for each guard that objects
-  std::uint32_t prompt_bytes = 0;    ///< length of the prompt; 0: not told
+  std::uint32_t guards = 0;               ///< one bit for each guard that objects
+  std::uint32_t prompt_bytes = 0;         ///< length of the prompt; 0: not told
   std::uint32_t candidate_bytes = 0;
 };
 
@@ -87,8 +87,8 @@ struct Decision {
   std::optional<double> probability;      ///< point estimate of P(the candidate's response serves this prompt)
   std::optional<double> bound;  ///< proven upper bound of the rate of wrong hits; empty where nothing is proven
   Reason reason = Reason::no_candidate;
-  /// With which probability, fixed before the coin was looked at, the candidate's response is compared with the one that
-  /// is computed now.
+  /// With which probability, fixed before the coin was looked at, the candidate's response is compared with the one
+  /// that is computed now.
   std::optional<double> audit_probability;
   std::uint64_t audit = 0;  ///< not 0: a verdict is wanted, and this is its name for `CachePolicy::judged`
 
@@ -115,8 +115,8 @@ class CachePolicy {
     static_cast<void>(decision);
   }
 
-  /// The verdict of an audit, by its name in the recorded decision: once for each, in any order, soon. Names it does not
-  /// know, or was told of before, are ignored.
+  /// The verdict of an audit, by its name in the recorded decision: once for each, in any order, soon. Names it does
+  /// not know, or was told of before, are ignored.
   virtual void judged(std::uint64_t audit, Verdict verdict) {
     static_cast<void>(audit);
     static_cast<void>(verdict);

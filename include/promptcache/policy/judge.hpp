@@ -49,8 +49,8 @@ class EmbeddingJudge : public Judge {
 /// A function of the caller's, an LLM as a judge, say.
 class CallbackJudge : public Judge {
  public:
-  using Function = std::function<std::optional<bool>(std::string_view prompt, std::string_view stored,
-                                                     std::string_view fresh)>;
+  using Function =
+      std::function<std::optional<bool>(std::string_view prompt, std::string_view stored, std::string_view fresh)>;
   /// Throws `Error(usage)` for an empty function.
   explicit CallbackJudge(Function function);
   std::optional<bool> same(std::string_view prompt, std::string_view stored, std::string_view fresh) const override;

@@ -17,8 +17,8 @@ namespace promptcache {
 /// for 50 values of e in (0, 1), served otherwise. The promise is of wrong hits among all requests.
 ///
 /// Where verdicts are separated by similarity no maximum of the likelihood exists; then t lies below the least similar
-/// right one by about what the next right one would be expected to lie below it, m = (1 - s) / (rights + 1), or half way
-/// to the most similar wrong one where that is nearer; sd(t) = m, gamma = 4 / m. This is a choice of ours.
+/// right one by about what the next right one would be expected to lie below it, m = (1 - s) / (rights + 1), or half
+/// way to the most similar wrong one where that is nearer; sd(t) = m, gamma = 4 / m. This is a choice of ours.
 ///
 /// Thread-safe; `decide` takes about a microsecond.
 class PerEntryPolicy : public CachePolicy {

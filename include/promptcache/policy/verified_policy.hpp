@@ -20,7 +20,7 @@ enum class BoundOver {
 
 /// A score proven elsewhere, on pairs drawn as deployed (`choose_threshold`, eval/hit_bound.hpp).
 struct CertifiedScore {
-  double probability = 1;  ///< of the evidence model; served are candidates at least as probable
+  double probability = 1;           ///< of the evidence model; served are candidates at least as probable
   std::size_t hits = 0, wrong = 0;  ///< among the pairs, for logs
 };
 
@@ -46,16 +46,16 @@ struct VerifiedPolicyOptions {
 /// What a `VerifiedPolicy` has counted and can promise now.
 struct VerifiedStatus {
   std::uint64_t requests = 0, hits = 0;
-  std::uint64_t audits = 0;            ///< of candidates it had taken: each cost a computation
-  std::uint64_t audits_wrong = 0;      ///< of these, found wrong or missing
-  std::uint64_t explored = 0;          ///< refused candidates of which a verdict was asked
-  std::uint64_t pending = 0;           ///< verdicts awaited
-  std::uint64_t alarms = 0;            ///< levels closed because they seemed to have become worse
-  std::uint64_t renewals = 0;          ///< times the account was used up
-  double wrong_bound = 0;              ///< of the number of wrong hits so far, with `confidence`, at all times together
-  double slack = 0;                    ///< granted in all
-  double audit_probability = 0;        ///< of the next candidate that it takes
-  std::optional<double> open_score;    ///< candidates of this score are served; none: nothing is
+  std::uint64_t audits = 0;          ///< of candidates it had taken: each cost a computation
+  std::uint64_t audits_wrong = 0;    ///< of these, found wrong or missing
+  std::uint64_t explored = 0;        ///< refused candidates of which a verdict was asked
+  std::uint64_t pending = 0;         ///< verdicts awaited
+  std::uint64_t alarms = 0;          ///< levels closed because they seemed to have become worse
+  std::uint64_t renewals = 0;        ///< times the account was used up
+  double wrong_bound = 0;            ///< of the number of wrong hits so far, with `confidence`, at all times together
+  double slack = 0;                  ///< granted in all
+  double audit_probability = 0;      ///< of the next candidate that it takes
+  std::optional<double> open_score;  ///< candidates of this score are served; none: nothing is
 };
 
 /// Serves so that the share of wrong hits stays below `epsilon`, and proves it with audits: of the candidates it would
@@ -65,7 +65,8 @@ struct VerifiedStatus {
 ///    number of wrong hits (and the sum of their probabilities) is at most `status().wrong_bound`, and at most
 ///    epsilon hits + slack, each renewal granting the slack once more. `Decision.bound` is wrong_bound / hits.
 /// 2. A level of score is opened only when verdicts have proven, with `confidence` over all levels, that candidates
-///    above it were wrong at a rate below epsilon. While they do not become worse, the promise holds from the first hit.
+///    above it were wrong at a rate below epsilon. While they do not become worse, the promise holds from the first
+///    hit.
 ///
 /// "Wrong" is what the judge says; nothing is promised about what it does not see. Derivations: docs/bounds.md. The
 /// model and what is known of single entries order the candidates and choose the audits; the bounds need neither.

@@ -10,13 +10,13 @@ namespace promptcache::verified {
 /// Bounds the number of wrong hits from audits at random, whatever the requests are and in whatever order they come.
 ///
 /// Candidates that the policy takes come one after the other. Each is audited with a probability a (one of a few rates,
-/// chosen before its coin is looked at), else served: a hit. X = 1 where the stored response is wrong, p = P(X = 1 | all
-/// that was before, and the evidence). For c > 0 with d = (1 - a)(e^c - 1) / a <= 1 take the factor
+/// chosen before its coin is looked at), else served: a hit. X = 1 where the stored response is wrong, p = P(X = 1 |
+/// all that was before, and the evidence). For c > 0 with d = (1 - a)(e^c - 1) / a <= 1 take the factor
 ///
 ///     e^(c X) for a hit,    1 - d for an audited wrong one,    1 for an audited right one.
 ///
-/// Since the coin does not know X, its mean is (1 - a)(1 - p + p e^c) + a p (1 - d) + a (1 - p) = 1. So the product is a
-/// martingale, mixtures over a fixed set of c are too, and by Ville's inequality such a mixture stays below 1 / delta
+/// Since the coin does not know X, its mean is (1 - a)(1 - p + p e^c) + a p (1 - d) + a (1 - p) = 1. So the product is
+/// a martingale, mixtures over a fixed set of c are too, and by Ville's inequality such a mixture stays below 1 / delta
 /// for ever with probability 1 - delta: for all n at once the number W of wrong hits obeys
 ///
 ///     sum over c of weight(c) exp(c W + sum over audited wrong ones of log(1 - d)) < 1 / delta,
@@ -37,8 +37,8 @@ class Account {
 
   const std::array<double, rate_count>& rates() const { return rates_; }
 
-  void offer(std::size_t rate);       ///< a candidate is taken, to be audited at this rate or served
-  void audit(std::size_t rate);       ///< its coin fell for an audit
+  void offer(std::size_t rate);        ///< a candidate is taken, to be audited at this rate or served
+  void audit(std::size_t rate);        ///< its coin fell for an audit
   void found_right(std::size_t rate);  ///< ... and the verdict is right
   void found_wrong(std::size_t rate);
 

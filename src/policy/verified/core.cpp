@@ -8,7 +8,17 @@ namespace promptcache::verified {
 namespace {
 
 // A wrong audit may use up at most this part of what the account has left; else audits become more likely.
-constexpr double largest_step = 0.25;
+constexpr double largest_step = 0.4;
+
+// Each hit may be wrong with this part of epsilon and what earlier ones have left over, as far as estimates go. Less
+// than all, so that the account, which counts the uncertainty in, is not used up.
+constexpr double part_of_epsilon = 0.75;
+constexpr double most_saved = 1;  // wrong hits
+
+// Past this part of the way to an alarm audits are as likely as at first.
+constexpr double near_alarm = 0.06;
+
+constexpr std::size_t first_requests = 64;  // fix the bins of the local rates
 
 bool over_hits(const VerifiedPolicyOptions& options) { return options.over == BoundOver::hits; }
 
@@ -36,12 +46,22 @@ double Core::limit() const { return options_.epsilon * denominator(1) + slack_; 
 /// The lowest rate that the account can bear; none when it bears no more hits.
 std::optional<std::size_t> Core::audit_rate() const {
   const double limit = this->limit();
+  if (levels_.alarm_of_current() > near_alarm * options_.false_alarm_after) {
+    return account_.bound(0) <= limit ? std::optional<std::size_t>(0) : std::nullopt;
+  }
   for (std::size_t rate = Account::rate_count; rate-- > 0;) {
     const double left = limit - account_.bound(rate);
     if (left < 0) continue;
     if (rate == 0 || account_.bound_after_wrong(rate) - account_.bound(rate) <= largest_step * left) return rate;
   }
   return std::nullopt;
+}
+
+/// Whether a hit that is wrong with this probability fits in with those before. Steers only: it makes the mean over the
+/// hits small from the first one on, where proofs are about all candidates of a level.
+bool Core::affordable(double wrong) const {
+  if (!over_hits(options_) || !local_.ready()) return true;
+  return wrong <= part_of_epsilon * options_.epsilon + saved_;
 }
 
 Core::Choice Core::choose(const Evidence& evidence) const {
@@ -52,7 +72,8 @@ Core::Choice Core::choose(const Evidence& evidence) const {
   if (!(evidence.coin >= 0 && evidence.coin < 1) || std::isnan(choice.candidate.score)) return choice;
   const Level* level = levels_.current();
   if (level != nullptr) choice.rate = audit_rate();
-  choice.takes = choice.rate && level->holds(choice.candidate);
+  choice.wrong = entries_.wrong(evidence.entry, local_.wrong(choice.candidate.model));
+  choice.takes = choice.rate && level->holds(choice.candidate) && affordable(choice.wrong);
   if (choice.takes) {
     choice.probability = account_.rates()[*choice.rate];
   } else if (levels_.explorable(choice.candidate)) {
@@ -70,7 +91,8 @@ void Core::fill(const Evidence& evidence, const Choice& choice, Decision& decisi
   decision.probability = choice.candidate.score;
   decision.threshold = {};
   decision.audit_probability = choice.probability > 0 ? std::optional(choice.probability) : std::nullopt;
-  const double bound = account_.bound(choice.takes ? *choice.rate : 0) / std::max(denominator(decision.serve ? 1 : 0), 1.0);
+  const double bound =
+      account_.bound(choice.takes ? *choice.rate : 0) / std::max(denominator(decision.serve ? 1 : 0), 1.0);
   decision.bound = bound < 1 ? std::optional(bound) : std::nullopt;
 }
 
@@ -89,6 +111,7 @@ void Core::record(const Evidence& evidence, Decision& decision) {
   if (choice.takes) account_.offer(*choice.rate);
   if (decision.serve) {
     ++hits_;
+    saved_ = std::clamp(saved_ + part_of_epsilon * options_.epsilon - choice.wrong, 0.0, most_saved);
     reports_.observe(false, options_.epsilon);
   }
   if (choice.audit) {
@@ -112,7 +135,13 @@ void Core::record(const Evidence& evidence, Decision& decision) {
     pending_.push_back(pending);
     if (pending_.size() > options_.max_pending) judged(first_pending_, Verdict::missing);
   }
-  if (!std::isnan(choice.candidate.score)) levels_.count_request(choice.candidate.score);
+  if (std::isnan(choice.candidate.score)) return;
+  levels_.count_request(choice.candidate.score);
+  if (local_.ready()) return;
+  first_.push_back(choice.candidate.model);
+  if (first_.size() < first_requests) return;
+  local_.fix(std::move(first_));
+  first_.clear();
 }
 
 /// When what is known, and not only what is awaited, leaves no room for a hit, all is to be proven again.
@@ -141,7 +170,8 @@ void Core::judged(std::uint64_t audit, Verdict verdict) {
   }
   // A missing verdict says nothing about the entry.
   if (verdict == Verdict::right || verdict == Verdict::wrong) {
-    entries_.observe(pending.entry, pending.candidate.model, wrong);
+    if (local_.ready()) entries_.observe(pending.entry, local_.wrong(pending.candidate.model), wrong);
+    local_.observe(pending.candidate.model, wrong);
   }
   work_off();
 }
@@ -162,7 +192,8 @@ void Core::apply(const Pending& pending) {
 }
 
 void Core::reported_wrong(const Evidence& evidence) {
-  entries_.observe(evidence.entry, model_->probability(evidence), true);
+  const double probability = model_->probability(evidence);
+  if (local_.ready() && !std::isnan(probability)) entries_.observe(evidence.entry, local_.wrong(probability), true);
   // The hit counted as right when it was served; only some wrong ones are reported, so their rate is no estimate, but
   // as many as that of epsilon are too many.
   reports_.observe(true, options_.epsilon);
@@ -200,7 +231,11 @@ void Core::save(StateWriter& writer) const {
   for (const std::uint64_t count : account.wrong) writer.add(count);
   for (const std::uint64_t count : account.pending) writer.add(count);
   levels_.save(writer);
+  local_.save(writer);
+  writer.add(static_cast<std::uint64_t>(first_.size()));
+  for (const double probability : first_) writer.add(probability);
   Alarm::numbers(reports_, [&](double number) { writer.add(number); });
+  writer.add(saved_);
   writer.add(slack_);
   for (const std::uint64_t count : {requests_, hits_, audits_, audits_wrong_, explored_, renewals_, closings_}) {
     writer.add(count);
@@ -231,7 +266,11 @@ void Core::load(StateReader& reader) {
   for (std::uint64_t& count : account.pending) count = reader.whole();
   account_.restore(account);
   levels_.load(reader);
+  local_.load(reader);
+  first_.resize(reader.count(first_requests));
+  for (double& probability : first_) probability = reader.number();
   Alarm::numbers(reports_, [&](double& number) { number = reader.number(); });
+  saved_ = reader.number();
   slack_ = reader.number();
   for (std::uint64_t* count : {&requests_, &hits_, &audits_, &audits_wrong_, &explored_, &renewals_, &closings_}) {
     *count = reader.whole();

@@ -4,10 +4,12 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "policy/verified/account.hpp"
 #include "policy/verified/entries.hpp"
 #include "policy/verified/levels.hpp"
+#include "policy/verified/local_rates.hpp"
 #include "promptcache/policy/verified_policy.hpp"
 
 namespace promptcache::verified {
@@ -34,18 +36,19 @@ class Core {
   struct Pending {
     EntryId entry = 0;
     Scored candidate;
-    double weight = 1;                 ///< in the tests of levels
-    double probability = 1;            ///< of the audit
-    std::optional<std::size_t> rate;   ///< of the account; none for a refused candidate
-    bool tested = false;               ///< the levels were fixed when it came
+    double weight = 1;                ///< in the tests of levels
+    double probability = 1;           ///< of the audit
+    std::optional<std::size_t> rate;  ///< of the account; none for a refused candidate
+    bool tested = false;              ///< the levels were fixed when it came
     std::optional<Verdict> verdict;
   };
 
   struct Choice {
     Scored candidate;
-    bool takes = false;   ///< served, but for the audit
+    bool takes = false;  ///< served, but for the audit
     bool audit = false;
-    double probability = 0;  ///< of the audit
+    double probability = 0;           ///< of the audit
+    double wrong = 1;                 ///< estimated
     std::optional<std::size_t> rate;  ///< at which those that it takes are audited; none: nothing is served now
   };
 
@@ -53,6 +56,7 @@ class Core {
   void fill(const Evidence& evidence, const Choice& choice, Decision& decision) const;
   std::optional<std::size_t> audit_rate() const;
   double limit() const;
+  bool affordable(double wrong) const;
   double denominator(std::uint64_t more) const;
   void use_up();
   void work_off();
@@ -64,6 +68,9 @@ class Core {
   Account account_;
   Levels levels_;
   Entries entries_;
+  LocalRates local_;
+  std::vector<double> first_;  // probabilities by the model, until there are enough for `local_`
+  double saved_ = 0;           // wrong hits that the hits of the past have left over, as estimated
   Alarm reports_;
   std::deque<Pending> pending_;
   std::uint64_t first_pending_ = 1;  // name of pending_.front()

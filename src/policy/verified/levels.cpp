@@ -13,11 +13,12 @@ struct Share {
 };
 
 // Most of the confidence goes where a level is both likely to be clean and large enough to be proven soon.
-constexpr Share shares[] = {{0.02, 0.02}, {0.05, 0.04}, {0.1, 0.08}, {0.15, 0.08}, {0.2, 0.12}, {0.3, 0.2}, {0.4, 0.1},
-                            {0.5, 0.12},  {0.6, 0.05},  {0.7, 0.05}, {0.8, 0.04},  {0.9, 0.03}, {1, 0.01}};
+constexpr Share shares[] = {{0.02, 0.01}, {0.05, 0.01}, {0.1, 0.06}, {0.15, 0.02}, {0.2, 0.1},
+                            {0.3, 0.25},  {0.4, 0.15},  {0.5, 0.2},  {0.6, 0.05},  {0.7, 0.05},
+                            {0.8, 0.03},  {0.9, 0.02},  {1, 0.02}};
 
 // Levels above all first scores, for entries that verdicts have raised there: odds against them, relative to the best.
-constexpr Share above[] = {{1.0 / 27, 0.02}, {1.0 / 9, 0.02}, {1.0 / 3, 0.02}};
+constexpr Share above[] = {{1.0 / 27, 0.01}, {1.0 / 9, 0.01}, {1.0 / 3, 0.01}};
 
 constexpr double window = 4096;  // requests over which rates are estimated, about
 

@@ -18,9 +18,9 @@ struct Scored {
 };
 
 struct Level {
-  double score = 0;  ///< least score
+  double score = 0;                                         ///< least score
   double model = -std::numeric_limits<double>::infinity();  ///< least probability by the model, where it was certified
-  double weight = 0;  ///< share of the confidence that its test gets
+  double weight = 0;                                        ///< share of the confidence that its test gets
   bool open = false;
   std::uint64_t opened_in = 0;  ///< epoch
   OpeningTest test;             ///< while closed
@@ -37,12 +37,12 @@ struct Level {
 ///
 /// Over hits a level opens when its test has proven that its candidates are wrong at a rate below epsilon, and closes,
 /// with all looser ones, at an alarm; then they are to be proven again. The confidence is shared out: over epochs, each
-/// begun by a closing, 7/10, 3/20, 1/20 ...; in an epoch over levels by weights that do not depend on verdicts; and a level
-/// that opens passes its share on to the next looser one (Wiens 2003), so that the chance that any level is ever opened
-/// whose rate has been at least epsilon all the time is at most delta.
+/// begun by a closing, 7/10, 3/20, 1/20 ...; in an epoch over levels by weights that do not depend on verdicts; and a
+/// level that opens passes its share on to the next looser one (Wiens 2003), so that the chance that any level is ever
+/// opened whose rate has been at least epsilon all the time is at most delta.
 ///
-/// Over requests the account alone holds the promise, and levels only keep it from being used up: a level is taken while
-/// its candidates seem to be wrong in less than epsilon of the recent requests.
+/// Over requests the account alone holds the promise, and levels only keep it from being used up: a level is taken
+/// while its candidates seem to be wrong in less than epsilon of the recent requests.
 class Levels {
  public:
   struct Options {
@@ -60,6 +60,7 @@ class Levels {
 
   /// The loosest level whose candidates may be served.
   const Level* current() const;
+  double alarm_of_current() const { return current_ == none ? 0 : levels_[current_].alarm.sum(); }
   bool explorable(const Scored& candidate) const;
   bool ready() const { return scores_.size() >= scores_wanted; }
 
@@ -91,6 +92,7 @@ class Levels {
   double requests_ = 0;  // recent ones
   std::size_t current_ = none;
 
-  static constexpr std::size_t none = SIZE_MAX;};
+  static constexpr std::size_t none = SIZE_MAX;
+};
 
 }  // namespace promptcache::verified

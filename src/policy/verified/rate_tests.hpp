@@ -10,16 +10,16 @@ namespace promptcache::verified {
 ///
 /// A verdict that was asked for with probability q multiplies a stake by 1 + b v (epsilon - X), X = 1 for wrong, where
 /// v = q_least / q makes all candidates of the kind count alike, however likely their audit was. Over the coin and the
-/// verdict its mean is 1 + b q_least (epsilon - p) <= 1 while the rate p >= epsilon. The stakes are several bets b, each
-/// between 0 and 1 / (1 - epsilon), and are laid from a purse a little at a time, so that evidence can grow also after a
-/// bad time. All is fixed before the verdict, so the capital is a nonnegative supermartingale from 1, and exceeds 1 /
-/// alpha ever with probability at most alpha (Ville): looking all the time costs nothing.
+/// verdict its mean is 1 + b q_least (epsilon - p) <= 1 while the rate p >= epsilon. The stakes are several bets b,
+/// each between 0 and 1 / (1 - epsilon), and are laid from a purse a little at a time, so that evidence can grow also
+/// after a bad time. All is fixed before the verdict, so the capital is a nonnegative supermartingale from 1, and
+/// exceeds 1 / alpha ever with probability at most alpha (Ville): looking all the time costs nothing.
 class OpeningTest {
  public:
-  static constexpr std::size_t bets = 4;
+  static constexpr std::size_t bets = 3;
 
   void observe(bool wrong, double weight, double epsilon) {
-    const double laid = purse_ / static_cast<double>(count_ == 0 ? 2 : count_ + 2);
+    const double laid = purse_ * (count_ == 0 ? 0.7 : 1 / (count_ + 2));
     purse_ -= laid;
     ++count_;
     for (std::size_t i = 0; i < bets; ++i) {
@@ -45,8 +45,8 @@ class OpeningTest {
   }
 
  private:
-  static constexpr std::array<double, bets> shares{0.95, 0.7, 0.4, 0.15};  // of the largest bet
-  static constexpr std::array<double, bets> weights{0.4, 0.3, 0.2, 0.1};
+  static constexpr std::array<double, bets> shares{0.95, 0.6, 0.25};  // of the largest bet
+  static constexpr std::array<double, bets> weights{0.5, 0.3, 0.2};
 
   double purse_ = 1;
   double count_ = 0;
