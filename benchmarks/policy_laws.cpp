@@ -30,6 +30,7 @@ using namespace promptcache;
 struct Options {
   std::size_t seeds = 20, requests = 10000, delay = 0;
   double epsilon = 0.02;
+  bool alone = false;
   std::string over = "hits", json;
   std::vector<std::string> laws = promptcache::laws::names();
 };
@@ -176,6 +177,7 @@ int run(const Options& options) {
     const Summary ours = summarize(options, law, make_verified);
     print("verified", ours);
     json["laws"][law]["verified"] = to_json(ours);
+    if (options.alone) continue;
     const auto other = [&](const char* name, const Maker& maker) {
       const Summary summary = summarize(options, law, maker);
       print(name, summary);
@@ -217,6 +219,7 @@ int main(int argc, char** argv) {
   app.add_option("--delay", options.delay, "requests that come before a verdict does");
   app.add_option("--over", options.over, "the promise of the verified policy")
       ->check(CLI::IsMember({"hits", "requests"}));
+  app.add_flag("--alone", options.alone, "the verified policy only");
   app.add_option("--json", options.json, "write the figures to this file");
   CLI11_PARSE(app, argc, argv);
   try {

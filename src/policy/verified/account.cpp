@@ -116,6 +116,20 @@ void Account::update() {
   }
 }
 
+double Account::log_capital(double wrong_hits) const {
+  double sum = 0;
+  for (const Bet& bet : bets_) {
+    if (bet.last_rate < lowest_) continue;
+    double term = bet.log_weight + bet.c * wrong_hits;
+    for (std::size_t r = 0; r <= lowest_; ++r) {
+      const std::uint64_t count = wrong_[r] + pending_[r];
+      if (count > 0) term += static_cast<double>(count) * bet.on_wrong[r];
+    }
+    sum += std::exp(term);
+  }
+  return std::log(sum);
+}
+
 double Account::bound_of_known(std::size_t rate) const { return solve(std::max(rate, lowest_), wrong_); }
 
 std::uint64_t Account::wrong() const { return std::accumulate(wrong_.begin(), wrong_.end(), std::uint64_t{0}); }

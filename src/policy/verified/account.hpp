@@ -51,6 +51,9 @@ class Account {
   /// U with the verdicts that are still out taken as right: what is known.
   double bound_of_known(std::size_t rate) const;
 
+  /// The left side above for W wrong hits, as a logarithm; its mean is at most 0 before anything has happened.
+  double log_capital(double wrong_hits) const;
+
   std::uint64_t wrong() const;    ///< audits found wrong
   std::uint64_t pending() const;  ///< audits without a verdict
 

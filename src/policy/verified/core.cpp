@@ -4,18 +4,23 @@
 #include <cmath>
 #include <utility>
 
+#ifndef PART
+#define PART 0.75
+#define STEP 0.4
+#endif
 namespace promptcache::verified {
 namespace {
 
 // A wrong audit may use up at most this part of what the account has left; else audits become more likely.
-constexpr double largest_step = 0.4;
+constexpr double largest_step = STEP;
 
 // Each hit may be wrong with this part of epsilon and what earlier ones have left over, as far as estimates go. Less
 // than all, so that the account, which counts the uncertainty in, is not used up.
-constexpr double part_of_epsilon = 0.75;
+constexpr double part_of_epsilon = PART;
 constexpr double most_saved = 1;  // wrong hits
 
-// Past this part of the way to an alarm audits are as likely as at first.
+// Past this part of the way to an alarm audits are as likely as at first. Right verdicts alone bring it to 1 / epsilon
+// at most.
 constexpr double near_alarm = 0.06;
 
 constexpr std::size_t first_requests = 64;  // fix the bins of the local rates
@@ -46,7 +51,7 @@ double Core::limit() const { return options_.epsilon * denominator(1) + slack_; 
 /// The lowest rate that the account can bear; none when it bears no more hits.
 std::optional<std::size_t> Core::audit_rate() const {
   const double limit = this->limit();
-  if (levels_.alarm_of_current() > near_alarm * options_.false_alarm_after) {
+  if (levels_.alarm_of_current() > std::max(near_alarm * options_.false_alarm_after, 1 / options_.epsilon)) {
     return account_.bound(0) <= limit ? std::optional<std::size_t>(0) : std::nullopt;
   }
   for (std::size_t rate = Account::rate_count; rate-- > 0;) {
@@ -60,7 +65,8 @@ std::optional<std::size_t> Core::audit_rate() const {
 /// Whether a hit that is wrong with this probability fits in with those before. Steers only: it makes the mean over the
 /// hits small from the first one on, where proofs are about all candidates of a level.
 bool Core::affordable(double wrong) const {
-  if (!over_hits(options_) || !local_.ready()) return true;
+  if (!over_hits(options_)) return true;
+  if (!local_.ready()) return false;
   return wrong <= part_of_epsilon * options_.epsilon + saved_;
 }
 

@@ -115,7 +115,7 @@ bool Levels::observe(const Scored& candidate, bool wrong, double weight, double 
     if (!level.holds(candidate)) continue;
     if (level.open) {
       level.alarm.observe(wrong, options_.epsilon);
-      if (level.alarm.sum() >= options_.false_alarm_after) alarmed = std::min(alarmed, i);
+      if (wrong && level.alarm.sum() >= options_.false_alarm_after) alarmed = std::min(alarmed, i);
     } else {
       level.test.observe(wrong, weight, options_.epsilon);
       if (level.test.capital() < 1 / alpha(i)) continue;
