@@ -47,7 +47,8 @@ void whole(benchmark::State& state, const std::shared_ptr<CachePolicy>& policy) 
     const Evidence& evidence = all[i++ % all.size()];
     Decision decision = policy->decide(evidence);
     policy->record(evidence, decision);
-    if (decision.audit != 0) policy->judged(decision.audit, evidence.similarity < 0.7 ? Verdict::wrong : Verdict::right);
+    if (decision.audit != 0)
+      policy->judged(decision.audit, evidence.similarity < 0.7 ? Verdict::wrong : Verdict::right);
   }
 }
 

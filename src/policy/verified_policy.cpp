@@ -44,7 +44,10 @@ VerifiedPolicyOptions checked(VerifiedPolicyOptions options) {
   if (!options.slack) {
     options.slack = over_hits ? std::max(default_slack, 2 * VerifiedPolicy::least_slack(options)) : 0;
   }
-  require(*options.slack >= 0 && std::isfinite(*options.slack), "slack", *options.slack, "a number of hits");
+  require(*options.slack >= (over_hits ? VerifiedPolicy::least_slack(options) : 0) && std::isfinite(*options.slack),
+          "slack", *options.slack,
+          over_hits ? "at least VerifiedPolicy::least_slack: with less nothing can be served"
+                    : "a number of hits, at least 0");
   return options;
 }
 

@@ -23,7 +23,7 @@ TEST_CASE("nothing is served before it is proven, then it is, with audits that b
   Stream stream(*policy, 1);
   stream.run(100, [](const Evidence&) { return false; });
   CHECK(policy->status().hits == 0);
-  CHECK(policy->status().explored == 100);
+  CHECK(policy->status().explored > 90);  // all but what is below every level
   CHECK_FALSE(policy->status().open_score);
   CHECK(policy->describe().find("nothing served") != std::string::npos);
   stream.run(900, [](const Evidence&) { return false; });
@@ -109,6 +109,7 @@ TEST_CASE("service falls back when candidates become wrong, and is earned again"
 
 TEST_CASE("a right verdict never lowers service") {
   // Histories of all kinds; then one verdict that is out comes in as right, or does not yet.
+  int verdicts = 0;
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     const auto before = make_verified({.epsilon = 0.1});
     Stream stream(*before, seed);
@@ -118,7 +119,8 @@ TEST_CASE("a right verdict never lowers service") {
       Evidence evidence = evidence_of(1 + static_cast<EntryId>(40 * stream.draw()), 0.6 + 0.4 * stream.draw(), 0);
       Decision decision = before->decide(evidence);
       before->record(evidence, decision);
-      REQUIRE(decision.audit != 0);
+      if (decision.audit == 0) continue;  // below every level
+      ++verdicts;
       const auto after = make_verified({.epsilon = 0.1});
       after->restore(before->state());
       after->judged(decision.audit, Verdict::right);
@@ -136,6 +138,7 @@ TEST_CASE("a right verdict never lowers service") {
       before->judged(decision.audit, stream.draw() < rate ? Verdict::wrong : Verdict::right);
     }
   }
+  CHECK(verdicts > 200);
 }
 
 TEST_CASE("verdicts that are out, missing or cancelled") {
@@ -270,11 +273,8 @@ TEST_CASE("options out of range are refused") {
   refuse("certified", certified);
   test::require_error(ErrorCode::usage, {"no model"}, [] { VerifiedPolicy(nullptr, {}); });
   CHECK(VerifiedPolicy::least_slack({}) > 0);
-  // With less slack than that nothing is ever served.
-  const auto policy = make_verified({.epsilon = 0.05, .slack = 1.0});
-  Stream stream(*policy, 3);
-  stream.run(3000, [](const Evidence&) { return false; });
-  CHECK(policy->status().hits == 0);
+  refuse("slack", {.slack = 0.9 * VerifiedPolicy::least_slack({})});
+  CHECK(make_verified({.slack = VerifiedPolicy::least_slack({})})->status().slack > 1);
 }
 
 TEST_CASE("lambda, c and a verified threshold come from a model directory, for the embedder they were made with") {

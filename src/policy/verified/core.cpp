@@ -4,24 +4,20 @@
 #include <cmath>
 #include <utility>
 
-#ifndef PART
-#define PART 0.75
-#define STEP 0.4
-#endif
 namespace promptcache::verified {
 namespace {
 
 // A wrong audit may use up at most this part of what the account has left; else audits become more likely.
-constexpr double largest_step = STEP;
+constexpr double largest_step = 0.4;
 
 // Each hit may be wrong with this part of epsilon and what earlier ones have left over, as far as estimates go. Less
 // than all, so that the account, which counts the uncertainty in, is not used up.
-constexpr double part_of_epsilon = PART;
-constexpr double most_saved = 1;  // wrong hits
+constexpr double part_of_epsilon = 0.5;
+constexpr double most_saved = 0.3;  // wrong hits
 
 // Past this part of the way to an alarm audits are as likely as at first. Right verdicts alone bring it to 1 / epsilon
 // at most.
-constexpr double near_alarm = 0.06;
+constexpr double near_alarm = 0.02;
 
 constexpr std::size_t first_requests = 64;  // fix the bins of the local rates
 
