@@ -29,7 +29,8 @@ struct VerifiedPolicyOptions {
   double confidence = 0.95;  ///< of every bound, in (0, 1)
   BoundOver over = BoundOver::hits;
   /// Wrong hits beyond the share that are allowed whatever happens: at every n, wrong hits <= epsilon n + slack. Over
-  /// hits it must leave room to begin: at least `VerifiedPolicy::least_slack`. Default: 20 over hits, 0 over requests.
+  /// hits it must leave room to begin: at least `VerifiedPolicy::least_slack`. Default: 20, or twice
+  /// that if it is more; over requests 0.
   std::optional<double> slack = {};
   /// When the account is used up, prove all again and go on, with the slack granted anew; otherwise stop serving.
   bool renew = true;
