@@ -196,7 +196,7 @@ TEST_CASE("an alarm comes soon when the rate is far above epsilon, and seldom at
     Alarm alarm;
     int verdicts = 0;
     do {
-      alarm.observe(uniform_share(random) < rate, 0.1);
+      alarm.observe(uniform_share(random) < rate, 1, 0.1);
       ++verdicts;
     } while (alarm.sum() < limit);
     return verdicts;

@@ -114,7 +114,7 @@ void Core::record(const Evidence& evidence, Decision& decision) {
   if (decision.serve) {
     ++hits_;
     saved_ = std::clamp(saved_ + part_of_epsilon * options_.epsilon - choice.wrong, 0.0, most_saved);
-    reports_.observe(false, options_.epsilon);
+    reports_.observe(false, 1, options_.epsilon);
   }
   if (choice.audit) {
     Pending pending;
@@ -198,7 +198,7 @@ void Core::reported_wrong(const Evidence& evidence) {
   if (local_.ready() && !std::isnan(probability)) entries_.observe(evidence.entry, local_.wrong(probability), true);
   // The hit counted as right when it was served; only some wrong ones are reported, so their rate is no estimate, but
   // as many as that of epsilon are too many.
-  reports_.observe(true, options_.epsilon);
+  reports_.observe(true, 1, options_.epsilon);
   if (reports_.sum() < options_.false_alarm_after) return;
   reports_.restart();
   if (levels_.close_current()) ++closings_;

@@ -114,7 +114,7 @@ bool Levels::observe(const Scored& candidate, bool wrong, double weight, double 
     Level& level = levels_[i];
     if (!level.holds(candidate)) continue;
     if (level.open) {
-      level.alarm.observe(wrong, options_.epsilon);
+      level.alarm.observe(wrong, weight, options_.epsilon);
       if (wrong && level.alarm.sum() >= options_.false_alarm_after) alarmed = std::min(alarmed, i);
     } else {
       level.test.observe(wrong, weight, options_.epsilon);

@@ -56,21 +56,22 @@ class OpeningTest {
 /// Raises an alarm soon after candidates begin to be wrong at a rate above epsilon: the Shiryaev-Roberts sum, over all
 /// times at which that may have begun, of the evidence since then.
 ///
-/// R <- (R + 1)(1 + b (X - epsilon)) has R_n - n a supermartingale while the rate is at most epsilon, so it takes at
-/// least `limit` verdicts on average until R reaches `limit` (Shin, Ramdas, Rinaldo 2022, e-detectors). A mixture over
-/// bets, each suited to another rate, has the same property.
+/// R <- (R + v)(1 + b v (X - epsilon)), with v as above, has R less the sum of v a supermartingale while the rate is at
+/// most epsilon, so it takes verdicts of a weight of at least `limit` on average until R reaches `limit` (Shin, Ramdas,
+/// Rinaldo 2022, e-detectors). A mixture over bets, each suited to another rate, has the same property. Right verdicts
+/// alone bring no R above 1 / (b epsilon).
 class Alarm {
  public:
   static constexpr std::size_t bets = 4;
 
-  void observe(bool wrong, double epsilon) {
+  void observe(bool wrong, double weight, double epsilon) {
     // What each bet is best against: a rate p, with b = (p - epsilon) / (epsilon (1 - epsilon)).
     const std::array<double, bets> rates{std::min(2 * epsilon, (1 + epsilon) / 2),
                                          std::min(5 * epsilon, (1 + epsilon) / 2), std::max(0.3, (1 + epsilon) / 2),
                                          std::max(0.7, (1 + epsilon) / 2)};
     for (std::size_t i = 0; i < bets; ++i) {
       const double bet = (rates[i] - epsilon) / (epsilon * (1 - epsilon));
-      sums_[i] = (sums_[i] + 1) * (1 + bet * ((wrong ? 1 : 0) - epsilon));
+      sums_[i] = (sums_[i] + weight) * (1 + bet * weight * ((wrong ? 1 : 0) - epsilon));
     }
   }
 
