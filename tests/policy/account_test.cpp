@@ -99,7 +99,7 @@ TEST_CASE("the bound is the root of the capital, and verdicts take back exactly 
 
 TEST_CASE("wrong hits exceed the bound at some time in no more than delta of the runs") {
   constexpr double delta = 0.2;
-#ifdef PROMPTCACHE_SANITIZE
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr int runs = 200;
 #else
   constexpr int runs = 1000;

@@ -190,7 +190,7 @@ TEST_CASE("verdicts that are out, missing or cancelled") {
 }
 
 TEST_CASE("whatever the world, the bound is kept at all times and hits end with the account") {
-#ifdef PROMPTCACHE_SANITIZE
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr std::size_t requests = 1500;
 #else
   constexpr std::size_t requests = 5000;
