@@ -95,6 +95,7 @@ int calibrate(const Options& options) {
   record.deployed = options.deployed;
   record.file_sha256 = sha256;
   record.precision = to_string(embedder->precision());
+  record.embedder = embedder->identity().hex();
   record.pairs = result.pairs;
   record.clusters = result.clusters;
   record.fit_pairs = result.fit_pairs;

@@ -21,6 +21,7 @@ void write_calibration(const std::string& model_directory, const CalibrationReco
   json.erase("threshold");
   nlohmann::ordered_json about = {{"sha256", record.file_sha256},
                                   {"precision", record.precision},
+                                  {"embedder", record.embedder},
                                   {"pairs", record.pairs},
                                   {"clusters", record.clusters},
                                   {"fit_pairs", record.fit_pairs},

@@ -154,6 +154,8 @@ ModelExtras parse_extras(const ModelDirectory& directory) {
                       (!extras.lambda || (*extras.lambda > 0 && std::isfinite(*extras.lambda)));
   if (!usable) throw Error(ErrorCode::format, {file.path()}, "lambda or c unusable", "both, with lambda above zero");
   extras.verified = parse_verified_threshold(file);
+  const Json& embedder = json_at(json_at(file.json(), "calibration"), "embedder");
+  if (embedder.is_string()) extras.calibrated_embedder = embedder.get<std::string>();
   return extras;
 }
 

@@ -18,6 +18,17 @@ const char* to_string(Reason reason) noexcept {
     case Reason::timed_out: return "timed_out";
     case Reason::overloaded: return "overloaded";
     case Reason::in_flight: return "in_flight";
+    case Reason::audited: return "audited";
+  }
+  return "unknown";
+}
+
+const char* to_string(Verdict verdict) noexcept {
+  switch (verdict) {
+    case Verdict::right: return "right";
+    case Verdict::wrong: return "wrong";
+    case Verdict::missing: return "missing";
+    case Verdict::cancelled: return "cancelled";
   }
   return "unknown";
 }

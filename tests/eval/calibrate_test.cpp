@@ -42,6 +42,7 @@ CalibrationRecord some_record() {
   record.deployed = true;
   record.file_sha256 = "ab12";
   record.precision = "f32";
+  record.embedder = "cd34";
   record.pairs = 1000;
   record.clusters = 800;
   record.fit_pairs = 500;
@@ -124,6 +125,7 @@ TEST_CASE("a calibration is written into promptcache.json and all else stays") {
   CHECK(json["c"] == 12.5);
   CHECK(json["threshold"] == 0.875);
   CHECK(json["calibration"]["sha256"] == "ab12");
+  CHECK(json["calibration"]["embedder"] == "cd34");
   CHECK(json["calibration"]["pairs"] == 1000);
   CHECK(json["calibration"]["clusters"] == 800);
   CHECK(json["calibration"]["target_wrong_hits"] == 0.02);

@@ -42,6 +42,7 @@ struct CalibrationRecord {
   bool deployed = false;    ///< the pairs are drawn as they will be served
   std::string file_sha256;  ///< of the calibration file
   std::string precision;    ///< in which the similarities were computed
+  std::string embedder;     ///< hexadecimal identity of what computed them
   std::size_t pairs = 0, clusters = 0, fit_pairs = 0, threshold_pairs = 0;
 };
 

@@ -53,6 +53,7 @@ struct ModelExtras {
   std::optional<double> lambda;  ///< temperature of P = sigma(s / lambda - c), arXiv 2402.01173
   std::optional<double> offset;  ///< c of the same formula
   std::optional<VerifiedThreshold> verified;
+  std::string calibrated_embedder;  ///< hexadecimal identity of the embedder they were calibrated with; empty: not said
 };
 
 /// A Hugging Face / sentence-transformers model directory, read and checked once. A value type.

@@ -18,6 +18,13 @@ struct Evidence {
   EntryId entry = 0;
   double similarity = 0;                  ///< cosine of the prompt and the candidate's prompt
   std::optional<double> next_similarity;  ///< of the second-best candidate, when there is one
+  /// Uniform in [0, 1), drawn by the cache for this lookup alone, independent of everything else: all the chance that a
+  /// policy needs, so that decisions replay. 1: none was drawn; a policy that audits then serves nothing.
+  double coin = 1;
+  std::optional<double> pair_score = {};  ///< of a model that reads both prompts together, P(same answer)
+  std::uint32_t guards = 0;               ///< one bit for each guard that objects
+  std::uint32_t prompt_bytes = 0;         ///< length of the prompt; 0: not told
+  std::uint32_t candidate_bytes = 0;
 };
 
 /// Why a response was served, or not.
@@ -36,12 +43,24 @@ enum class Reason : std::uint8_t {
   timed_out,       ///< a part did not answer in time
   overloaded,      ///< too many lookups hang already, so this one was not begun
   in_flight,       ///< another request computes this very response, or has failed to
+  audited,         ///< the policy took the candidate, but has the response computed to see whether it was right to
 };
 
-inline constexpr std::size_t reason_count = static_cast<std::size_t>(Reason::in_flight) + 1;
+inline constexpr std::size_t reason_count = static_cast<std::size_t>(Reason::audited) + 1;
 
 /// Name of a reason as it appears in logs, for example "exact_match".
 const char* to_string(Reason reason) noexcept;
+
+/// What a judge says of a candidate's response once the prompt's own response is there.
+enum class Verdict : std::uint8_t {
+  right,      ///< it would have served
+  wrong,      ///< it would not
+  missing,    ///< nobody knows: the judge threw, or was too slow; counts as wrong for good
+  cancelled,  ///< nothing was computed, so there is nothing to compare; as if the request had not come
+};
+
+/// Name of a verdict, for example "right".
+const char* to_string(Verdict verdict) noexcept;
 
 /// Names one lookup of one cache, for `Cache::report`.
 using DecisionId = std::uint64_t;
@@ -68,20 +87,42 @@ struct Decision {
   std::optional<double> probability;      ///< point estimate of P(the candidate's response serves this prompt)
   std::optional<double> bound;  ///< proven upper bound of the rate of wrong hits; empty where nothing is proven
   Reason reason = Reason::no_candidate;
+  /// With which probability, fixed before the coin was looked at, the candidate's response is compared with the one
+  /// that is computed now.
+  std::optional<double> audit_probability;
+  std::uint64_t audit = 0;  ///< not 0: a verdict is wanted, and this is its name for `CachePolicy::judged`
 
   Timings timings;
 };
 
 /// Decides whether a candidate's response is served. `decide` is pure: the same evidence gives the same decision until
-/// `observe` is called. Both are safe from many threads.
+/// one of `record`, `judged` and `observe` is called. All are safe from many threads.
 class CachePolicy {
  public:
   virtual ~CachePolicy() = default;
 
-  /// Fills `serve`, `similarity`, `threshold`, `probability`, `bound` and `reason` (similar or not_similar).
+  /// Fills `serve`, `similarity`, `threshold`, `probability`, `bound` and `reason` (similar, not_similar or audited).
   virtual Decision decide(const Evidence& evidence) const = 0;
 
-  /// Tells whether a served response was right. A policy that does not learn ignores it.
+  /// Whether some candidates are audited: then a coin is drawn for each lookup, every decision is recorded, and nothing
+  /// is served that was not.
+  virtual bool audits() const { return false; }
+
+  /// Makes a decision final: called once for each, right behind `decide` and before anything is served. A policy with
+  /// an account of its hits decides again, since another thread may have come between, and gives an audit its name.
+  virtual void record(const Evidence& evidence, Decision& decision) {
+    static_cast<void>(evidence);
+    static_cast<void>(decision);
+  }
+
+  /// The verdict of an audit, by its name in the recorded decision: once for each, in any order, soon. Names it does
+  /// not know, or was told of before, are ignored.
+  virtual void judged(std::uint64_t audit, Verdict verdict) {
+    static_cast<void>(audit);
+    static_cast<void>(verdict);
+  }
+
+  /// Tells whether a served response was right, as its user reports. A policy that does not learn ignores it.
   virtual void observe(const Evidence& evidence, bool was_correct) {
     static_cast<void>(evidence);
     static_cast<void>(was_correct);
