@@ -1,0 +1,341 @@
+#include <algorithm>
+#include <optional>
+
+#include "policy/guards/compare.hpp"
+#include "policy/guards/words.hpp"
+
+namespace promptcache::guards {
+namespace {
+
+/// Looking for one word among all in other spellings takes a pass over them: no more than so many.
+constexpr std::size_t most_unmet = 24;
+/// Longer prompts are compared without looking for misspelled words and acronyms.
+constexpr std::size_t most_compared = 512;
+
+const Term* term_at(const Analysis& of, std::size_t begin) {
+  const auto place = std::lower_bound(of.terms.begin(), of.terms.end(), begin,
+                                      [](const Term& term, std::size_t value) { return term.begin < value; });
+  return place != of.terms.end() && place->begin == begin ? &*place : nullptr;
+}
+
+bool ends_at(const Analysis& of, std::size_t end) { return end == of.folded.size() || term_at(of, end) != nullptr; }
+
+/// Whether the initials of words of `of` in a row spell this acronym; function words may be left out.
+bool has_initials(const Analysis& of, std::string_view acronym, std::optional<std::uint32_t> within = {}) {
+  for (std::size_t i = 0; i < of.terms.size(); ++i) {
+    std::size_t k = i;
+    std::size_t matched = 0;
+    bool inside = !within;
+    while (k < of.terms.size() && matched < acronym.size() && k - i < 2 * acronym.size()) {
+      if (of.folded[of.terms[k].begin] == acronym[matched]) {
+        inside = inside || k == *within;
+        ++matched;
+      } else if (!of.terms[k].is(Term::ignored) || k == i) {
+        break;
+      }
+      ++k;
+    }
+    if (matched == acronym.size() && inside) return true;
+  }
+  return false;
+}
+
+bool is_acronym(const Analysis& of, const Term& term) {
+  if (term.size < 2 || term.size > 6) return false;
+  const std::string_view text = of.text_of(term);
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+/// "Canada" and "Canadian", "invest" and "investment".
+bool share_root(std::string_view one, std::string_view other) {
+  const auto [end, _] = std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(std::min(one.size(), other.size())), other.begin());
+  const auto common = static_cast<std::size_t>(end - one.begin());
+  return common >= 5 && one.size() - common <= 4 && other.size() - common <= 4;
+}
+
+}  // namespace
+
+bool has_run(const Analysis& b, std::string_view folded) {
+  if (folded.empty()) return true;
+  const std::string_view text = b.folded;
+  std::size_t tries = 0;
+  for (std::size_t at = text.find(folded); at != std::string_view::npos && ++tries < 64; at = text.find(folded, at + 1)) {
+    if (term_at(b, at) != nullptr && ends_at(b, at + folded.size())) return true;
+  }
+  return false;
+}
+
+bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
+  const Term& term = a.terms[position];
+  if (b.knows(term.sense) || b.knows(term.stem)) return true;
+  const std::string_view text = a.text_of(term);
+  if (text.size() < 2) return false;
+  if (term.swallows == 0 && has_run(b, text)) return true;
+  if (term.swallows > 0 && has_run(b, a.text_of(Span{position, position + 1U + term.swallows}))) return true;
+  if (position > 0 && has_run(b, a.text_of(Span{position - 1, position + 1}))) return true;
+  if (position + 1 < a.terms.size() && has_run(b, a.text_of(Span{position, position + 2}))) return true;
+  if (is_acronym(a, term) && (term.is(Term::all_capitals) || text.size() >= 3) && has_initials(b, text)) return true;
+  if (b.terms.size() > most_compared || a.terms.size() > most_compared) return false;
+  for (const Term& other : b.terms) {
+    if (!other.is(Term::letters) || other.is(Term::ignored)) continue;
+    if (other.is(Term::all_capitals) && is_acronym(b, other) && !a.knows(other.stem) &&
+        has_initials(a, b.text_of(other), position)) {
+      return true;
+    }
+    const std::string_view candidate = b.text_of(other);
+    if (share_root(text, candidate) || nearly_equal(text, candidate)) return true;
+  }
+  return false;
+}
+
+namespace {
+
+/// Words of `a` that `b` lacks.
+struct Unmet {
+  std::vector<std::uint32_t> terms;
+  std::size_t met = 0;
+  bool too_many = false;
+};
+
+template <class Positions>
+Unmet unmet_words(const Analysis& a, const Analysis& b, const Positions& positions) {
+  Unmet unmet;
+  for (const std::uint32_t position : positions) {
+    const Term& term = a.terms[position];
+    if (b.knows(term.sense) || b.knows(term.stem)) {
+      ++unmet.met;
+    } else if (unmet.terms.size() >= most_unmet) {
+      unmet.too_many = true;
+      break;
+    } else if (is_met(a, position, b)) {
+      ++unmet.met;
+    } else {
+      unmet.terms.push_back(position);
+    }
+  }
+  return unmet;
+}
+
+/// Whether a neighbouring name is met: of "Bill Clinton" and "Hillary Clinton" only the first names differ.
+std::uint64_t met_neighbour(const Analysis& a, std::uint32_t position, const Analysis& b) {
+  for (const std::uint32_t other : {position - 1, position + 1}) {
+    if (other >= a.terms.size() || !a.terms[other].is(Term::capital) || a.terms[other].is(Term::ignored)) continue;
+    if (a.terms[std::max(position, other)].is(Term::starts_clause)) continue;
+    if (b.knows(a.terms[other].sense)) return a.terms[other].sense;
+  }
+  return 0;
+}
+
+void compare_names(const Analysis& a, const Analysis& b, Findings& findings) {
+  if (a.names.empty() && b.names.empty()) return;
+  const Unmet in_a = unmet_words(a, b, a.names);
+  const Unmet in_b = unmet_words(b, a, b.names);
+  for (const std::uint32_t one : in_a.terms) {
+    const std::uint64_t beside = met_neighbour(a, one, b);
+    for (const std::uint32_t other : in_b.terms) {
+      if (met_neighbour(b, other, a) != beside) continue;
+      findings.add(GuardKind::name, GuardStrength::replaced,
+                   [&] { return replaced_words(shown(a, one), shown(b, other)); });
+      return;
+    }
+  }
+  if (!in_a.terms.empty()) {
+    findings.add(GuardKind::name, GuardStrength::missing, [&] { return missing_words(shown(a, in_a.terms[0])); });
+  } else if (!in_b.terms.empty()) {
+    findings.add(GuardKind::name, GuardStrength::missing, [&] { return missing_words(shown(b, in_b.terms[0])); });
+  }
+}
+
+std::vector<std::uint32_t> content_words(const Analysis& of) {
+  std::vector<std::uint32_t> words;
+  words.reserve(of.terms.size());
+  for (std::size_t i = 0; i < of.terms.size(); ++i) {
+    if (is_content(of.terms[i])) words.push_back(static_cast<std::uint32_t>(i));
+  }
+  return words;
+}
+
+/// One word instead of another in prompts that otherwise say the same.
+void compare_substitutions(const Analysis& a, const Analysis& b, Findings& findings) {
+  constexpr std::size_t most_words = 64;
+  const std::vector<std::uint32_t> words_a = content_words(a);
+  const std::vector<std::uint32_t> words_b = content_words(b);
+  if (words_a.size() > most_words || words_b.size() > most_words) return;
+  const std::size_t difference = words_a.size() > words_b.size() ? words_a.size() - words_b.size()
+                                                                 : words_b.size() - words_a.size();
+  if (difference > 2) return;
+  const Unmet in_a = unmet_words(a, b, words_a);
+  if (in_a.terms.size() > 1) return;
+  const Unmet in_b = unmet_words(b, a, words_b);
+  if (in_b.terms.size() > 1 || in_a.met == 0 || in_b.met == 0) return;
+  if (in_a.terms.size() == 1 && in_b.terms.size() == 1) {
+    findings.add(GuardKind::substitution, GuardStrength::replaced,
+                 [&] { return replaced_words(shown(a, in_a.terms[0]), shown(b, in_b.terms[0])); });
+  } else if (in_a.terms.size() + in_b.terms.size() == 1) {
+    const bool first = !in_a.terms.empty();
+    findings.add(GuardKind::substitution, GuardStrength::missing,
+                 [&] { return missing_words(first ? shown(a, in_a.terms[0]) : shown(b, in_b.terms[0])); });
+  }
+}
+
+}  // namespace
+
+void compare_words(const Analysis& a, const Analysis& b, Findings& findings) {
+  compare_names(a, b, findings);
+  if (a.english && b.english) compare_substitutions(a, b, findings);
+}
+
+void compare_quotes_and_code(const Analysis& a, const Analysis& b, Findings& findings) {
+  constexpr auto always = [](const auto&, const auto&) { return true; };
+  if (!a.quotes.empty() || !b.quotes.empty()) {
+    const auto met = [&](Span quote, bool in_a) { return has_run(in_a ? b : a, (in_a ? a : b).text_of(quote)); };
+    const auto text = [](const Analysis& of, Span quote) {
+      std::string words;
+      for (std::uint32_t i = quote.begin; i < quote.end && words.size() < 60; ++i) {
+        if (!words.empty()) words += ' ';
+        words += of.text_of(i);
+      }
+      return "\"" + words + "\"";
+    };
+    const auto report = [&](const Span* one, const Span* other) {
+      if (one != nullptr && other != nullptr) {
+        findings.add(GuardKind::quotation, GuardStrength::replaced,
+                     [&] { return replaced_words(text(a, *one), text(b, *other)); });
+      } else {
+        findings.add(GuardKind::quotation, GuardStrength::missing,
+                     [&] { return missing_words(one != nullptr ? text(a, *one) : text(b, *other)); });
+      }
+    };
+    compare_items(a.quotes, b.quotes, met, always, report);
+  }
+  if (a.codes.empty() && b.codes.empty()) return;
+  const auto met = [&](const Code& code, bool in_a) {
+    const Analysis& other = in_a ? b : a;
+    const Analysis& own = in_a ? a : b;
+    for (const Code& candidate : other.codes) {
+      if (candidate.text == code.text) return true;
+    }
+    const std::string_view flat = own.text_of(code.terms);
+    const auto letters = std::count_if(flat.begin(), flat.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+    return letters >= 3 && has_run(other, flat);  // node.js is nodejs, get_user is getUser
+  };
+  const auto report = [&](const Code* one, const Code* other) {
+    const auto text = [](const Analysis& of, const Code& code) {
+      const std::string_view flat = of.text_of(code.terms);
+      return flat.empty() ? std::string("a piece of code") : std::string(shortened(flat, 60));
+    };
+    if (one != nullptr && other != nullptr) {
+      findings.add(GuardKind::code, GuardStrength::replaced,
+                   [&] { return replaced_words(text(a, *one), text(b, *other)); });
+    } else {
+      findings.add(GuardKind::code, GuardStrength::missing,
+                   [&] { return missing_words(one != nullptr ? text(a, *one) : text(b, *other)); });
+    }
+  };
+  compare_items(a.codes, b.codes, met, always, report);
+}
+
+namespace {
+
+/// The kind of a set's findings is for the caller to look up; this only pairs members.
+struct ChoicePair {
+  const Choice* one = nullptr;
+  const Choice* other = nullptr;
+};
+
+bool has_member(const std::vector<Choice>& choices, const Choice& choice) {
+  return std::any_of(choices.begin(), choices.end(), [&](const Choice& candidate) {
+    return candidate.set == choice.set && candidate.member == choice.member;
+  });
+}
+
+bool has_only_here(const Choice& choice, const Analysis& own, const Analysis& other) {
+  return !has_member(other.choices, choice) && !other.knows(own.terms[choice.term].sense);
+}
+
+std::string set_words(const Lexicon& lexicon, const Choice& choice, std::string words) {
+  const AlternativeSet& set = lexicon.set(choice.set);
+  return set.kind == GuardKind::antonym || set.kind == GuardKind::degree ? words : set.name + ": " + words;
+}
+
+/// Reports alternatives of all kinds but antonyms; returns the first exchanged antonyms, or the first that is missing.
+ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+  ChoicePair antonym;
+  std::vector<const Choice*> only_b;
+  for (const Choice& choice : b.choices) {
+    if (has_only_here(choice, b, a)) only_b.push_back(&choice);
+  }
+  std::vector<bool> paired(only_b.size(), false);
+  for (const Choice& one : a.choices) {
+    if (!has_only_here(one, a, b)) continue;
+    const GuardKind kind = lexicon.set(one.set).kind;
+    const Choice* other = nullptr;
+    for (std::size_t i = 0; i < only_b.size(); ++i) {
+      if (only_b[i]->set != one.set) continue;
+      paired[i] = true;
+      other = other == nullptr ? only_b[i] : other;
+    }
+    if (kind == GuardKind::antonym) {
+      if (antonym.one == nullptr || antonym.other == nullptr) antonym = {&one, other};
+    } else if (other != nullptr) {
+      findings.add(kind, GuardStrength::replaced, [&] {
+        return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term)));
+      });
+    } else {
+      findings.add(kind, GuardStrength::missing,
+                   [&] { return set_words(lexicon, one, missing_words(shown(a, one.term))); });
+    }
+  }
+  for (std::size_t i = 0; i < only_b.size(); ++i) {
+    if (paired[i]) continue;
+    const Choice& one = *only_b[i];
+    const GuardKind kind = lexicon.set(one.set).kind;
+    if (kind == GuardKind::antonym) {
+      if (antonym.one == nullptr && antonym.other == nullptr) antonym.other = &one;
+    } else {
+      findings.add(kind, GuardStrength::missing,
+                   [&] { return set_words(lexicon, one, missing_words(shown(b, one.term))); });
+    }
+  }
+  return antonym;
+}
+
+}  // namespace
+
+void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+  const ChoicePair antonym = compare_choices(lexicon, a, b, findings);
+  const bool exchanged = antonym.one != nullptr && antonym.other != nullptr;
+  const bool odd = (a.negations.size() + b.negations.size()) % 2 == 1;
+  if (exchanged && odd) return;  // "not safe" and "unsafe"
+  if (exchanged) {
+    findings.add(GuardKind::antonym, GuardStrength::replaced,
+                 [&] { return replaced_words(shown(a, antonym.one->term), shown(b, antonym.other->term)); });
+  } else if (antonym.one != nullptr || antonym.other != nullptr) {
+    findings.add(GuardKind::antonym, GuardStrength::missing, [&] {
+      return missing_words(antonym.one != nullptr ? shown(a, antonym.one->term) : shown(b, antonym.other->term));
+    });
+  }
+  const auto words = [](const Analysis& of, const Negation& negation) {
+    std::string text = shown(of, negation.term);
+    if (negation.term + 1 < of.terms.size()) text += " " + shown(of, negation.term + 1);
+    return text;
+  };
+  if (odd) {
+    const Analysis& denying = a.negations.size() > b.negations.size() ? a : b;
+    const Analysis& other = &denying == &a ? b : a;
+    if (other.soft_negation) return;  // "does not work" and "fails"
+    const Negation& negation = denying.negations.front();
+    const bool direct = other.negations.empty() && negation.denied != 0 && other.knows(negation.denied);
+    findings.add(GuardKind::negation, direct ? GuardStrength::replaced : GuardStrength::missing,
+                 [&] { return missing_words(words(denying, negation)); });
+  } else if (a.negations.size() == 1 && b.negations.size() == 1) {
+    const Negation& one = a.negations.front();
+    const Negation& other = b.negations.front();
+    if (one.denied == 0 || other.denied == 0 || one.denied == other.denied) return;
+    if (!a.knows(other.denied) || !b.knows(one.denied)) return;
+    findings.add(GuardKind::negation, GuardStrength::replaced,
+                 [&] { return replaced_words(words(a, one), words(b, other)); });
+  }
+}
+
+}  // namespace promptcache::guards
