@@ -141,7 +141,8 @@ void find_phrases(const Lexicon& lexicon, Analysis& out) {
         break;
       }
     }
-    if (lexicon.word(terms[i].word).is(Role::ignored)) terms[i].flags |= Term::ignored;
+    const Word& said = lexicon.word(terms[i].word);
+    if (said.is(Role::ignored) || said.is(Role::question)) terms[i].flags |= Term::ignored;
   }
 }
 

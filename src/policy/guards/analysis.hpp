@@ -97,11 +97,12 @@ struct Negation {
 
 /// Two sides of a word at which they must not be exchanged.
 struct Direction {
-  static constexpr std::size_t width = 3;
-  std::uint64_t kind = 0;
+  using Side = std::array<std::uint64_t, 3>;     // senses, the nearest first; 0 for none
+  static constexpr std::uint64_t path = 1;
+  std::uint64_t kind = 0;                        ///< `path` for from ... to, otherwise the word in the middle
   bool target_only = false;  ///< "to Paris" without a "from": compared with sources only
   std::uint32_t term = 0;
-  std::array<std::uint64_t, width> left{}, right{};  ///< senses; 0 for none
+  Side left{}, right{};
   std::array<std::uint32_t, 2> shown{};              ///< a term of each side
 };
 

@@ -87,8 +87,10 @@ void compare_questions(const Lexicon& lexicon, const Analysis& a, const Analysis
     });
     return;
   }
-  for (const std::uint16_t type : a.questions) {
-    if (std::find(b.questions.begin(), b.questions.end(), type) != b.questions.end()) return;
+  for (const std::uint16_t one : a.questions) {
+    for (const std::uint16_t other : b.questions) {
+      if (lexicon.compatible(one, other)) return;
+    }
   }
   findings.add(GuardKind::question_type, GuardStrength::replaced, [&] {
     return replaced_words(lexicon.question(a.questions.front()), lexicon.question(b.questions.front()));
@@ -97,28 +99,54 @@ void compare_questions(const Lexicon& lexicon, const Analysis& a, const Analysis
 
 }  // namespace
 
-void compare_directions(const Analysis& a, const Analysis& b, Findings& findings) {
-  const auto meet = [](const auto& one, const auto& other) {
-    for (const std::uint64_t word : one) {
-      if (word != 0 && std::find(other.begin(), other.end(), word) != other.end()) return true;
-    }
-    return false;
-  };
+namespace {
+
+/// A word that names a place, a language or the like: it alone tells two paths from each other.
+bool is_end_of_path(const Lexicon& lexicon, const Analysis& of, std::uint32_t term) {
+  if (std::find(of.names.begin(), of.names.end(), term) != of.names.end()) return true;
+  for (const Fact& fact : lexicon.facts(of.terms[term].word)) {
+    if (fact.role != Role::alternative || fact.weak) continue;
+    const GuardKind kind = lexicon.set(fact.set).kind;
+    if (kind == GuardKind::name || kind == GuardKind::language || kind == GuardKind::format) return true;
+  }
+  return false;
+}
+
+bool meet(const Direction::Side& one, const Direction::Side& other) {
+  return std::any_of(one.begin(), one.end(), [&](std::uint64_t word) {
+    return word != 0 && std::find(other.begin(), other.end(), word) != other.end();
+  });
+}
+
+/// Whether what stood on one side of the word stands on the other now.
+bool changed_sides(const Lexicon& lexicon, const Analysis& a, const Direction& one, const Direction& other) {
+  if (one.kind != other.kind || (one.target_only && other.target_only)) return false;
+  if (meet(one.left, other.left) || meet(one.right, other.right)) return false;
+  const bool first = meet(one.left, other.right);
+  const bool second = meet(one.right, other.left);
+  if (first && second) return true;
+  if (one.kind != Direction::path) return false;
+  // Of a path one end may be left out: "from Paris" against "to Paris".
+  const bool left = first && one.left[0] == other.right[0] && (one.right[0] == 0 || other.left[0] == 0);
+  const bool right = second && one.right[0] == other.left[0] && (one.left[0] == 0 || other.right[0] == 0);
+  return (left && is_end_of_path(lexicon, a, one.shown[0])) || (right && is_end_of_path(lexicon, a, one.shown[1]));
+}
+
+}  // namespace
+
+void compare_directions(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
   for (const Direction& one : a.directions) {
     for (const Direction& other : b.directions) {
-      if (one.kind != other.kind || (one.target_only && other.target_only)) continue;
-      if (meet(one.left, other.left) || meet(one.right, other.right)) continue;
-      const bool first = meet(one.left, other.right);
-      const bool second = meet(one.right, other.left);
-      // A path needs no more than a source that became a target; words around a verb must change places.
-      const bool half = one.target_only || other.target_only || one.left[0] == 0 || one.right[0] == 0 ||
-                        other.left[0] == 0 || other.right[0] == 0;
-      if (!(first && second) && !(half && (first || second))) continue;
+      if (!changed_sides(lexicon, a, one, other)) continue;
       findings.add(GuardKind::direction, GuardStrength::replaced, [&] {
-        const Direction& full = one.left[0] != 0 && one.right[0] != 0 ? one : other;
-        const Analysis& from = &full == &one ? a : b;
-        std::string words = shown(from, full.shown[0]);
-        if (full.right[0] != 0 && full.left[0] != 0) words += " and " + shown(from, full.shown[1]);
+        const bool whole = one.left[0] != 0 && one.right[0] != 0;
+        const Direction& full = whole ? one : other;
+        const Analysis& from = whole ? a : b;
+        std::string words;
+        for (std::size_t side = 0; side < 2; ++side) {
+          if ((side == 0 ? full.left[0] : full.right[0]) == 0) continue;
+          words += (words.empty() ? "" : " and ") + shown(from, full.shown[side]);
+        }
         return words + " on other sides of '" + shown(from, full.term) + "'";
       });
       return;
@@ -132,11 +160,13 @@ void compare(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findi
   compare_units(lexicon, a, b, findings);
   compare_dates(a, b, findings);
   compare_quotes_and_code(a, b, findings);
-  compare_words(a, b, findings);
+  compare_names(a, b, findings);
   if (!a.english || !b.english) return;
-  compare_choices_and_negations(lexicon, a, b, findings);
+  const Overlap overlap(a, b);
+  compare_substitutions(a, b, overlap, findings);
+  compare_choices_and_negations(lexicon, a, b, overlap, findings);
   compare_questions(lexicon, a, b, findings);
-  compare_directions(a, b, findings);
+  if (overlap.differ_by_at_most(1)) compare_directions(lexicon, a, b, findings);
 }
 
 }  // namespace promptcache::guards

@@ -47,15 +47,30 @@ bool is_met(const Analysis& a, std::uint32_t term, const Analysis& b);
 /// Whether these words stand in `b` one after the other, however they are cut.
 bool has_run(const Analysis& b, std::string_view folded);
 
+/// Content words of two prompts that the other lacks.
+struct Overlap {
+  Overlap(const Analysis& a, const Analysis& b);
+
+  std::vector<std::uint32_t> only_a, only_b;  ///< terms
+  std::size_t common = 0;
+  bool known = false;  ///< false for long prompts, and for those with hardly a word in common
+
+  bool differ_by_at_most(std::size_t words) const noexcept {
+    return known && only_a.size() <= words && only_b.size() <= words;
+  }
+};
+
 // The comparisons. Findings do not depend on which prompt is `a`.
 void compare(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 void compare_dates(const Analysis& a, const Analysis& b, Findings& findings);
 void compare_quotes_and_code(const Analysis& a, const Analysis& b, Findings& findings);
-void compare_words(const Analysis& a, const Analysis& b, Findings& findings);
-void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
-void compare_directions(const Analysis& a, const Analysis& b, Findings& findings);
+void compare_names(const Analysis& a, const Analysis& b, Findings& findings);
+void compare_substitutions(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
+void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
+                                   const Overlap& overlap, Findings& findings);
+void compare_directions(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 
 /// Calls `met(item, other items)` for the items of both; reports replaced when both have one that is not met and
 /// `conflict` holds for such a pair, missing when any is not met.

@@ -126,6 +126,8 @@ std::uint64_t met_neighbour(const Analysis& a, std::uint32_t position, const Ana
   return 0;
 }
 
+}  // namespace
+
 void compare_names(const Analysis& a, const Analysis& b, Findings& findings) {
   if (a.names.empty() && b.names.empty()) return;
   const Unmet in_a = unmet_words(a, b, a.names);
@@ -146,6 +148,8 @@ void compare_names(const Analysis& a, const Analysis& b, Findings& findings) {
   }
 }
 
+namespace {
+
 std::vector<std::uint32_t> content_words(const Analysis& of) {
   std::vector<std::uint32_t> words;
   words.reserve(of.terms.size());
@@ -155,34 +159,35 @@ std::vector<std::uint32_t> content_words(const Analysis& of) {
   return words;
 }
 
-/// One word instead of another in prompts that otherwise say the same.
-void compare_substitutions(const Analysis& a, const Analysis& b, Findings& findings) {
+}  // namespace
+
+Overlap::Overlap(const Analysis& a, const Analysis& b) {
   constexpr std::size_t most_words = 64;
+  constexpr std::size_t most_different = 4;
   const std::vector<std::uint32_t> words_a = content_words(a);
   const std::vector<std::uint32_t> words_b = content_words(b);
   if (words_a.size() > most_words || words_b.size() > most_words) return;
-  const std::size_t difference = words_a.size() > words_b.size() ? words_a.size() - words_b.size()
-                                                                 : words_b.size() - words_a.size();
-  if (difference > 2) return;
-  const Unmet in_a = unmet_words(a, b, words_a);
-  if (in_a.terms.size() > 1) return;
-  const Unmet in_b = unmet_words(b, a, words_b);
-  if (in_b.terms.size() > 1 || in_a.met == 0 || in_b.met == 0) return;
-  if (in_a.terms.size() == 1 && in_b.terms.size() == 1) {
-    findings.add(GuardKind::substitution, GuardStrength::replaced,
-                 [&] { return replaced_words(shown(a, in_a.terms[0]), shown(b, in_b.terms[0])); });
-  } else if (in_a.terms.size() + in_b.terms.size() == 1) {
-    const bool first = !in_a.terms.empty();
-    findings.add(GuardKind::substitution, GuardStrength::missing,
-                 [&] { return missing_words(first ? shown(a, in_a.terms[0]) : shown(b, in_b.terms[0])); });
-  }
+  Unmet in_a = unmet_words(a, b, words_a);
+  if (in_a.terms.size() > most_different) return;
+  Unmet in_b = unmet_words(b, a, words_b);
+  only_a = std::move(in_a.terms);
+  only_b = std::move(in_b.terms);
+  common = std::min(in_a.met, in_b.met);
+  known = only_b.size() <= most_different;
 }
 
-}  // namespace
-
-void compare_words(const Analysis& a, const Analysis& b, Findings& findings) {
-  compare_names(a, b, findings);
-  if (a.english && b.english) compare_substitutions(a, b, findings);
+void compare_substitutions(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings) {
+  if (overlap.common == 0 || !overlap.differ_by_at_most(1)) return;
+  if (!overlap.only_a.empty() && !overlap.only_b.empty()) {
+    findings.add(GuardKind::substitution, GuardStrength::replaced,
+                 [&] { return replaced_words(shown(a, overlap.only_a[0]), shown(b, overlap.only_b[0])); });
+  } else if (!overlap.only_a.empty()) {
+    findings.add(GuardKind::substitution, GuardStrength::missing,
+                 [&] { return missing_words(shown(a, overlap.only_a[0])); });
+  } else if (!overlap.only_b.empty()) {
+    findings.add(GuardKind::substitution, GuardStrength::missing,
+                 [&] { return missing_words(shown(b, overlap.only_b[0])); });
+  }
 }
 
 void compare_quotes_and_code(const Analysis& a, const Analysis& b, Findings& findings) {
@@ -258,62 +263,58 @@ std::string set_words(const Lexicon& lexicon, const Choice& choice, std::string 
   return set.kind == GuardKind::antonym || set.kind == GuardKind::degree ? words : set.name + ": " + words;
 }
 
-/// Reports alternatives of all kinds but antonyms; returns the first exchanged antonyms, or the first that is missing.
+/// Only here it says something that the other lacks it: other sets have words that are left out without loss.
+bool may_be_missing(GuardKind kind) {
+  return kind == GuardKind::name || kind == GuardKind::date || kind == GuardKind::language ||
+         kind == GuardKind::format;
+}
+
+/// Reports alternatives of all kinds but antonyms; returns the first exchanged antonyms.
 ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
   ChoicePair antonym;
   std::vector<const Choice*> only_b;
   for (const Choice& choice : b.choices) {
     if (has_only_here(choice, b, a)) only_b.push_back(&choice);
   }
-  std::vector<bool> paired(only_b.size(), false);
+  const auto missing = [&](const Analysis& of, const Choice& one) {
+    const GuardKind kind = lexicon.set(one.set).kind;
+    if (!may_be_missing(kind)) return;
+    findings.add(kind, GuardStrength::missing,
+                 [&] { return set_words(lexicon, one, missing_words(shown(of, one.term))); });
+  };
   for (const Choice& one : a.choices) {
     if (!has_only_here(one, a, b)) continue;
-    const GuardKind kind = lexicon.set(one.set).kind;
-    const Choice* other = nullptr;
-    for (std::size_t i = 0; i < only_b.size(); ++i) {
-      if (only_b[i]->set != one.set) continue;
-      paired[i] = true;
-      other = other == nullptr ? only_b[i] : other;
+    const auto place = std::find_if(only_b.begin(), only_b.end(), [&](const Choice* c) { return c->set == one.set; });
+    if (place == only_b.end()) {
+      missing(a, one);
+      continue;
     }
-    if (kind == GuardKind::antonym) {
-      if (antonym.one == nullptr || antonym.other == nullptr) antonym = {&one, other};
-    } else if (other != nullptr) {
-      findings.add(kind, GuardStrength::replaced, [&] {
-        return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term)));
-      });
-    } else {
-      findings.add(kind, GuardStrength::missing,
-                   [&] { return set_words(lexicon, one, missing_words(shown(a, one.term))); });
-    }
-  }
-  for (std::size_t i = 0; i < only_b.size(); ++i) {
-    if (paired[i]) continue;
-    const Choice& one = *only_b[i];
+    const Choice* other = *place;
     const GuardKind kind = lexicon.set(one.set).kind;
     if (kind == GuardKind::antonym) {
-      if (antonym.one == nullptr && antonym.other == nullptr) antonym.other = &one;
-    } else {
-      findings.add(kind, GuardStrength::missing,
-                   [&] { return set_words(lexicon, one, missing_words(shown(b, one.term))); });
+      if (antonym.one == nullptr) antonym = {&one, other};
+      continue;
     }
+    findings.add(kind, GuardStrength::replaced, [&] {
+      return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term)));
+    });
   }
+  for (const Choice* one : only_b) missing(b, *one);  // one that was paired has a stronger finding already
   return antonym;
 }
 
 }  // namespace
 
-void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
+                                   const Overlap& overlap, Findings& findings) {
   const ChoicePair antonym = compare_choices(lexicon, a, b, findings);
-  const bool exchanged = antonym.one != nullptr && antonym.other != nullptr;
+  const bool exchanged = antonym.one != nullptr;
   const bool odd = (a.negations.size() + b.negations.size()) % 2 == 1;
   if (exchanged && odd) return;  // "not safe" and "unsafe"
   if (exchanged) {
-    findings.add(GuardKind::antonym, GuardStrength::replaced,
+    const bool close = overlap.differ_by_at_most(2);  // in prompts that differ anyhow opposites say little
+    findings.add(GuardKind::antonym, close ? GuardStrength::replaced : GuardStrength::missing,
                  [&] { return replaced_words(shown(a, antonym.one->term), shown(b, antonym.other->term)); });
-  } else if (antonym.one != nullptr || antonym.other != nullptr) {
-    findings.add(GuardKind::antonym, GuardStrength::missing, [&] {
-      return missing_words(antonym.one != nullptr ? shown(a, antonym.one->term) : shown(b, antonym.other->term));
-    });
   }
   const auto words = [](const Analysis& of, const Negation& negation) {
     std::string text = shown(of, negation.term);
@@ -325,14 +326,15 @@ void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, co
     const Analysis& other = &denying == &a ? b : a;
     if (other.soft_negation) return;  // "does not work" and "fails"
     const Negation& negation = denying.negations.front();
-    const bool direct = other.negations.empty() && negation.denied != 0 && other.knows(negation.denied);
+    const bool direct = other.negations.empty() && negation.denied != 0 && other.knows(negation.denied) &&
+                        overlap.differ_by_at_most(1);
     findings.add(GuardKind::negation, direct ? GuardStrength::replaced : GuardStrength::missing,
                  [&] { return missing_words(words(denying, negation)); });
   } else if (a.negations.size() == 1 && b.negations.size() == 1) {
     const Negation& one = a.negations.front();
     const Negation& other = b.negations.front();
     if (one.denied == 0 || other.denied == 0 || one.denied == other.denied) return;
-    if (!a.knows(other.denied) || !b.knows(one.denied)) return;
+    if (!a.knows(other.denied) || !b.knows(one.denied) || !overlap.differ_by_at_most(1)) return;
     findings.add(GuardKind::negation, GuardStrength::replaced,
                  [&] { return replaced_words(words(a, one), words(b, other)); });
   }

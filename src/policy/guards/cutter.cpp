@@ -322,7 +322,8 @@ class Cutter {
     if (dots == 0 && at(end) == '/' && is(end + 1, digit)) {  // 1/2
       const std::size_t stop = skip(end + 1, digit);
       const int below = value_of(end + 1, stop);
-      if (below > 0 && at(stop) != '/' && number.exact) {
+      // 500/1000 and 24/7 are two numbers
+      if (below > 1 && below <= 100 && number.value < below && at(stop) != '/' && number.exact) {
         number.value /= below;
         number.grouped = true;
         end = stop;

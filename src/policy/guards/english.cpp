@@ -59,7 +59,7 @@ void find_questions(const Lexicon& lexicon, Analysis& out) {
     if (!open || term.is(Term::swallowed)) continue;
     if (const Fact* question = lexicon.fact(term.word, Role::question)) {
       const bool known = std::find(out.questions.begin(), out.questions.end(), question->member) != out.questions.end();
-      if (!known && out.questions.size() < most_items) out.questions.push_back(question->member);
+      if (question->member != 0 && !known && out.questions.size() < most_items) out.questions.push_back(question->member);
       open = false;
     } else if (lexicon.word(term.word).is(Role::auxiliary)) {
       open = content > 0;  // a question for yes or no
@@ -91,8 +91,6 @@ class DirectionFinder {
 
  private:
   static constexpr std::size_t reach = 8;
-  static constexpr std::uint64_t path = 1;  // kind of from ... to
-
   bool is(std::size_t term, Role role) const { return has(lexicon_, terms_[term], role); }
   bool is_mark(std::size_t term) const {
     return is(term, Role::source) || is(term, Role::target) || is(term, Role::order) || is(term, Role::directed_verb) ||
@@ -104,7 +102,7 @@ class DirectionFinder {
            !is(term, Role::question) && !is(term, Role::auxiliary) && !is(term, Role::negator);
   }
 
-  using Side = std::array<std::uint64_t, Direction::width>;
+  using Side = Direction::Side;
 
   /// The words that count before `term`, the nearest first.
   Side before(std::size_t term, std::uint32_t& shown) const {
@@ -143,7 +141,7 @@ class DirectionFinder {
 
   void add_source(std::size_t term) {
     Direction direction;
-    direction.kind = path;
+    direction.kind = Direction::path;
     direction.left = after(term + 1, direction.shown[0]);
     for (std::size_t i = term + 1; i < std::min(terms_.size(), term + reach) && !terms_[i].is(Term::starts_clause); ++i) {
       if (!is(i, Role::target)) continue;
@@ -160,7 +158,7 @@ class DirectionFinder {
 
   void add_target(std::size_t term, bool conversion) {
     Direction direction;
-    direction.kind = path;
+    direction.kind = Direction::path;
     direction.right = after(term + 1, direction.shown[1]);
     if (direction.right[0] == 0) return;
     if (conversion) direction.left = before(term, direction.shown[0]);

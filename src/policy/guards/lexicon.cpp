@@ -23,4 +23,11 @@ const Fact* Lexicon::fact(std::uint32_t position, Role role) const noexcept {
   return nullptr;
 }
 
+bool Lexicon::compatible(std::uint16_t one, std::uint16_t other) const noexcept {
+  for (const auto& [a, b] : compatible_) {
+    if ((a == one && b == other) || (a == other && b == one)) return true;
+  }
+  return one == other;
+}
+
 }  // namespace promptcache::guards

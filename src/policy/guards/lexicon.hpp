@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "promptcache/policy/guards.hpp"
@@ -28,7 +29,7 @@ enum class Role : std::uint8_t {
   month,            // value: 1 to 12
   alternative,      // member of a set whose members exclude each other
   degree,           // set: adjective, member: 0 positive, 1 comparative, 2 superlative
-  question,         // member: type
+  question,         // member: type; 0: one that says nothing
   source,           // from
   target,           // to, into
   order,            // set: class of words whose two sides differ: than, before
@@ -97,6 +98,8 @@ class Lexicon {
   const std::string& dimension(std::uint16_t position) const noexcept { return dimensions_[position]; }
   const std::string& unit(std::uint16_t member) const noexcept { return units_[member]; }
   const std::string& question(std::uint16_t member) const noexcept { return questions_[member]; }
+  /// Whether questions of these types may ask for the same.
+  bool compatible(std::uint16_t one, std::uint16_t other) const noexcept;
   const std::string& foreign(std::uint16_t set) const noexcept { return languages_[set]; }
   /// The dimension of am and pm; 0 when the list has none.
   std::uint16_t clock() const noexcept { return clock_; }
@@ -119,6 +122,7 @@ class Lexicon {
   std::vector<std::vector<ExpandedWord>> expansions_;
   std::vector<AlternativeSet> sets_;
   std::vector<std::string> dimensions_, units_, questions_, languages_;
+  std::vector<std::pair<std::uint16_t, std::uint16_t>> compatible_;
   std::uint16_t clock_ = 0;
 };
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -117,7 +118,7 @@ class LexiconReader {
   };
 
   [[noreturn]] void fail(std::string_view found, const std::string& wanted) const {
-    throw Error(ErrorCode::format, {place_, line_}, "found '" + std::string(found) + "'", wanted);
+    throw Error(ErrorCode::format, {place_, line_}, "'" + std::string(found) + "'", wanted);
   }
 
   void read_line(std::string_view line) {
@@ -146,6 +147,7 @@ class LexiconReader {
     if (name == "antonyms") return begin(&LexiconReader::read_antonyms);
     if (name == "degrees") return begin(&LexiconReader::read_degrees);
     if (name == "questions") return begin(&LexiconReader::read_question);
+    if (name == "compatible questions") return begin(&LexiconReader::read_compatible);
     if (name == "order") return begin(&LexiconReader::read_order);
     const std::vector<std::string_view> parts = split(name, ' ');
     if (parts.size() == 2 && parts[0] == "foreign") {
@@ -216,7 +218,7 @@ class LexiconReader {
     const std::uint64_t sense = sense_of(target);
     for (const std::string_view other : split(others, ',')) {
       const std::size_t entry = spelling(other, true).entry;
-      if (entry == target) fail(other, "words other than the one they are the same as");
+      if (entry == target) continue;  // an inflected form
       if (entries_[entry].sense == 0) entries_[entry].sense = sense;
       entries_[entry].same_as.push_back(target);
     }
@@ -248,8 +250,21 @@ class LexiconReader {
 
   void read_question(std::string_view line) {
     const auto [forms, type] = halves(line, '=');
-    const std::uint16_t member = number_of(lexicon_->questions_, type);
+    const std::uint16_t member = type == "-" ? std::uint16_t{0} : number_of(lexicon_->questions_, type);
     for (const std::string_view form : split(forms, ',')) add(form, false, {Role::question, false, 0, member});
+  }
+
+  void read_compatible(std::string_view line) {
+    const std::vector<std::string_view> types = split(line, ',');
+    if (types.size() != 2) fail(line, "two types of questions");
+    std::array<std::uint16_t, 2> members{};
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto& known = lexicon_->questions_;
+      const auto place = std::find(known.begin() + 1, known.end(), types[i]);
+      if (place == known.end()) fail(types[i], "a type of question from the section [questions] above");
+      members[i] = static_cast<std::uint16_t>(place - known.begin());
+    }
+    lexicon_->compatible_.emplace_back(members[0], members[1]);
   }
 
   void read_order(std::string_view line) {
@@ -321,7 +336,7 @@ class LexiconReader {
     }
     std::uint64_t stems = stem;
     for (std::size_t i = 1; i < cut.terms.size(); ++i) stems = hash_with_next(stems, cut.terms[i].stem);
-    if (cut.terms.size() > 6) fail(text, "a phrase of at most six words");
+    if (cut.terms.size() > 8) fail(text, "a phrase of at most eight words");
     Entry& first = entry(stem ^ Lexicon::stem_salt, stem);
     first.longest_phrase = std::max(first.longest_phrase, static_cast<std::uint8_t>(cut.terms.size()));
     result.entry = position(stems ^ Lexicon::phrase_salt, stems);
