@@ -160,9 +160,9 @@ void compare(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findi
   compare_units(lexicon, a, b, findings);
   compare_dates(a, b, findings);
   compare_quotes_and_code(a, b, findings);
-  compare_names(a, b, findings);
-  if (!a.english || !b.english) return;
   const Overlap overlap(a, b);
+  compare_names(a, b, overlap, findings);
+  if (!a.english || !b.english) return;
   compare_substitutions(a, b, overlap, findings);
   compare_choices_and_negations(lexicon, a, b, overlap, findings);
   compare_questions(lexicon, a, b, findings);

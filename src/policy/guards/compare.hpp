@@ -44,6 +44,8 @@ std::string shown(const Analysis& analysis, std::uint32_t term);
 
 /// Whether `b` has this term of `a` in any form: a synonym, spelled in one word or two, as an acronym, misspelled.
 bool is_met(const Analysis& a, std::uint32_t term, const Analysis& b);
+/// Whether a term of `a` and one of `b` stand beside the same word, articles aside.
+bool same_slot(const Analysis& a, std::uint32_t one, const Analysis& b, std::uint32_t other);
 /// Whether these words stand in `b` one after the other, however they are cut.
 bool has_run(const Analysis& b, std::string_view folded);
 
@@ -66,7 +68,7 @@ void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& 
 void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 void compare_dates(const Analysis& a, const Analysis& b, Findings& findings);
 void compare_quotes_and_code(const Analysis& a, const Analysis& b, Findings& findings);
-void compare_names(const Analysis& a, const Analysis& b, Findings& findings);
+void compare_names(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
 void compare_substitutions(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
 void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
                                    const Overlap& overlap, Findings& findings);

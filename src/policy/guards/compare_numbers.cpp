@@ -73,7 +73,8 @@ void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& 
   compare_items(
       a.numbers, b.numbers, met,
       [&](const Number& one, const Number& other) {
-        return same_thing(one, other) || (!one.version && !other.version);
+        if (one.version || other.version) return same_thing(one, other);
+        return (one.dimension != 0 && one.dimension == other.dimension) || same_slot(a, one.term, b, other.term);
       },
       report);
 }

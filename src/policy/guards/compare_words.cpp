@@ -65,6 +65,20 @@ bool has_run(const Analysis& b, std::string_view folded) {
   return false;
 }
 
+bool same_slot(const Analysis& a, std::uint32_t one, const Analysis& b, std::uint32_t other) {
+  const auto before = [](const Analysis& of, std::uint32_t term) -> const Term* {
+    if (term == 0 || of.terms[term].is(Term::starts_sentence)) return nullptr;
+    const std::string_view text = of.text_of(term - 1);
+    return text == "a" || text == "an" || text == "the" ? nullptr : &of.terms[term - 1];
+  };
+  const auto after = [](const Analysis& of, std::uint32_t term) -> const Term* {
+    const std::size_t next = std::size_t{term} + 1 + of.terms[term].swallows;
+    return next < of.terms.size() && !of.terms[next].is(Term::starts_sentence) ? &of.terms[next] : nullptr;
+  };
+  const auto same = [](const Term* x, const Term* y) { return x != nullptr && y != nullptr && x->sense == y->sense; };
+  return same(before(a, one), before(b, other)) || same(after(a, one), after(b, other));
+}
+
 bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
   const Term& term = a.terms[position];
   if (b.knows(term.sense) || b.knows(term.stem)) return true;
@@ -128,7 +142,7 @@ std::uint64_t met_neighbour(const Analysis& a, std::uint32_t position, const Ana
 
 }  // namespace
 
-void compare_names(const Analysis& a, const Analysis& b, Findings& findings) {
+void compare_names(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings) {
   if (a.names.empty() && b.names.empty()) return;
   const Unmet in_a = unmet_words(a, b, a.names);
   const Unmet in_b = unmet_words(b, a, b.names);
@@ -136,6 +150,7 @@ void compare_names(const Analysis& a, const Analysis& b, Findings& findings) {
     const std::uint64_t beside = met_neighbour(a, one, b);
     for (const std::uint32_t other : in_b.terms) {
       if (met_neighbour(b, other, a) != beside) continue;
+      if (beside == 0 && !same_slot(a, one, b, other) && !overlap.differ_by_at_most(1)) continue;
       findings.add(GuardKind::name, GuardStrength::replaced,
                    [&] { return replaced_words(shown(a, one), shown(b, other)); });
       return;
@@ -270,7 +285,8 @@ bool may_be_missing(GuardKind kind) {
 }
 
 /// Reports alternatives of all kinds but antonyms; returns the first exchanged antonyms.
-ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Analysis& b, const Overlap& overlap,
+                           Findings& findings) {
   ChoicePair antonym;
   std::vector<const Choice*> only_b;
   for (const Choice& choice : b.choices) {
@@ -295,7 +311,9 @@ ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Anal
       if (antonym.one == nullptr) antonym = {&one, other};
       continue;
     }
-    findings.add(kind, GuardStrength::replaced, [&] {
+    if (kind == GuardKind::degree && (one.member == 0 || other->member == 0)) continue;  // "near me" and "nearest"
+    const bool weak = kind == GuardKind::category && !overlap.known;
+    findings.add(kind, weak ? GuardStrength::missing : GuardStrength::replaced, [&] {
       return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term)));
     });
   }
@@ -307,7 +325,7 @@ ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Anal
 
 void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
                                    const Overlap& overlap, Findings& findings) {
-  const ChoicePair antonym = compare_choices(lexicon, a, b, findings);
+  const ChoicePair antonym = compare_choices(lexicon, a, b, overlap, findings);
   const bool exchanged = antonym.one != nullptr;
   const bool odd = (a.negations.size() + b.negations.size()) % 2 == 1;
   if (exchanged && odd) return;  // "not safe" and "unsafe"
@@ -333,6 +351,8 @@ void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, co
   } else if (a.negations.size() == 1 && b.negations.size() == 1) {
     const Negation& one = a.negations.front();
     const Negation& other = b.negations.front();
+    // "Why isn't it working" and "why is it not working" deny the same before and after the subject.
+    if (a.terms[one.term].is(Term::contracted) || b.terms[other.term].is(Term::contracted)) return;
     if (one.denied == 0 || other.denied == 0 || one.denied == other.denied) return;
     if (!a.knows(other.denied) || !b.knows(one.denied) || !overlap.differ_by_at_most(1)) return;
     findings.add(GuardKind::negation, GuardStrength::replaced,

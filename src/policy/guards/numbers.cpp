@@ -46,7 +46,7 @@ class NumberFinder {
     std::size_t last = number.term;
     std::size_t following = next(last);
     for (const Fact* many = fact(following, Role::multiplier);
-         many != nullptr && number.exact && (!many->weak || terms_[following].is(Term::joined));
+         many != nullptr && number.exact;
          many = fact(following, Role::multiplier)) {
       number.value *= many->value;
       number.grouped = true;
