@@ -157,6 +157,17 @@ inline constexpr std::size_t most_items = 256;
 /// Reads a prompt, at most `max_bytes` of it.
 void analyse(const Lexicon& lexicon, std::string_view text, std::size_t max_bytes, Analysis& out);
 
+/// A number, date or time of day in digits.
+struct DigitRun {
+  Number number;
+  Date date;
+  bool is_date = false;
+  std::size_t end = 0;    ///< of the digits
+  std::size_t after = 0;  ///< of the ending of an ordinal, too
+};
+/// What begins with the digit at `begin` of a normalised text.
+DigitRun read_digits(std::string_view text, std::size_t begin);
+
 // The steps of `analyse`, in this order.
 
 /// Cuts `out.text` into terms. Without a lexicon nothing is looked up.

@@ -50,7 +50,9 @@ bool is_acronym(const Analysis& of, const Term& term) {
 bool share_root(std::string_view one, std::string_view other) {
   const auto [end, _] = std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(std::min(one.size(), other.size())), other.begin());
   const auto common = static_cast<std::size_t>(end - one.begin());
-  return common >= 5 && one.size() - common <= 4 && other.size() - common <= 4;
+  const std::size_t rest = std::max(one.size(), other.size()) - common;
+  if (common == std::min(one.size(), other.size())) return common >= 4 && rest <= 3;  // "Serb" and "Serbian"
+  return common >= 5 && rest <= 4;
 }
 
 }  // namespace
@@ -96,6 +98,7 @@ bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
         has_initials(a, b.text_of(other), position)) {
       return true;
     }
+    if (term.word != 0 && other.word != 0) continue;  // both are known not to be the same
     const std::string_view candidate = b.text_of(other);
     if (share_root(text, candidate) || nearly_equal(text, candidate)) return true;
   }

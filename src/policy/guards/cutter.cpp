@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "policy/guards/analysis.hpp"
 #include "policy/guards/characters.hpp"
@@ -207,146 +206,24 @@ class Cutter {
 
   // --- numbers
 
-  int value_of(std::size_t begin, std::size_t end) const {
-    int value = 0;
-    for (std::size_t i = begin; i < end && value < 100000; ++i) value = value * 10 + (text_[i] - '0');
-    return value;
-  }
-
-  void push_number(std::size_t begin, std::size_t end, Number number, std::uint16_t flags = 0) {
-    Term& term = push(begin, end, static_cast<std::uint16_t>(Term::number | flags));
-    for (std::size_t i = begin; i < end; ++i) {
+  void read_number() {
+    const DigitRun run = read_digits(text_, at_);
+    Term& term = push(at_, run.end, static_cast<std::uint16_t>(Term::number | (run.is_date ? Term::used : 0)));
+    for (std::size_t i = at_; i < run.end; ++i) {
       if (text_[i] != ',') out_.folded += text_[i];
     }
     close(term);
-    number.term = static_cast<std::uint32_t>(out_.terms.size() - 1);
-    number.text = hash_of(out_.text_of(term));
-    if (out_.numbers.size() < most_items) out_.numbers.push_back(number);
-    at_ = end;
-  }
-
-  /// A date in digits, for example 2024-05-01 or 5/1/2024.
-  bool read_date() {
-    const std::size_t one = skip(at_, digit);
-    const char separator = at(one);
-    if (separator != '-' && separator != '/' && separator != '.') return false;
-    const std::size_t two = skip(one + 1, digit);
-    if (at(two) != separator) return false;
-    const std::size_t three = skip(two + 1, digit);
-    const std::size_t sizes[] = {one - at_, two - one - 1, three - two - 1};
-    if (sizes[1] < 1 || sizes[1] > 2) return false;
-    Date date;
-    const int parts[] = {value_of(at_, one), value_of(one + 1, two), value_of(two + 1, three)};
-    if (sizes[0] == 4 && sizes[2] >= 1 && sizes[2] <= 2) {
-      date.year = static_cast<std::int16_t>(parts[0]);
-      date.month = static_cast<std::int8_t>(parts[1]);
-      date.day = static_cast<std::int8_t>(parts[2]);
-    } else if (sizes[0] >= 1 && sizes[0] <= 2 && (sizes[2] == 4 || (sizes[2] == 2 && separator == '/'))) {
-      const int year = sizes[2] == 4 ? parts[2] : parts[2] + (parts[2] < 50 ? 2000 : 1900);
-      date.year = static_cast<std::int16_t>(year);
-      const bool day_first = parts[0] > 12;
-      date.month = static_cast<std::int8_t>(parts[day_first ? 1 : 0]);
-      date.day = static_cast<std::int8_t>(parts[day_first ? 0 : 1]);
-      date.either_order = parts[0] <= 12 && parts[1] <= 12;
-    } else {
-      return false;
+    const auto position = static_cast<std::uint32_t>(out_.terms.size() - 1);
+    if (out_.numbers.size() < most_items) {
+      out_.numbers.push_back(run.number);
+      out_.numbers.back().term = position;
+      out_.numbers.back().text = hash_of(out_.text_of(position));
     }
-    if (date.month < 1 || date.month > 12 || date.day < 1 || date.day > 31) return false;
-    push_number(at_, three, {.exact = false, .dated = true}, Term::used);
-    date.term = static_cast<std::uint32_t>(out_.terms.size() - 1);
-    if (out_.dates.size() < most_items) out_.dates.push_back(date);
-    return true;
-  }
-
-  bool read_time() {
-    const std::size_t one = skip(at_, digit);
-    if (one - at_ > 2 || at(one) != ':') return false;
-    std::size_t two = skip(one + 1, digit);
-    if (two - one != 3) return false;
-    const int hour = value_of(at_, one);
-    const int minute = value_of(one + 1, two);
-    if (hour > 24 || minute > 59) return false;
-    if (at(two) == ':' && skip(two + 1, digit) == two + 3) two += 3;
-    push_number(at_, two, {.exact = false, .dated = true}, Term::used);
-    Date date;
-    date.term = static_cast<std::uint32_t>(out_.terms.size() - 1);
-    date.minute = static_cast<std::int16_t>(hour * 60 + minute);
-    date.either_half = hour <= 12;
-    if (out_.dates.size() < most_items) out_.dates.push_back(date);
-    return true;
-  }
-
-  void read_number() {
-    if (read_date() || read_time()) return;
-    const std::size_t begin = at_;
-    std::size_t end = skip(begin, digit);
-    Number number;
-    number.exact = true;
-    std::size_t dots = 0;
-    if (at(end) == ',' && end - begin <= 3) {  // 1,000 and 1,00,000
-      std::size_t stop = end;
-      std::size_t last = 0;
-      while (at(stop) == ',') {
-        const std::size_t next = skip(stop + 1, digit);
-        last = next - stop - 1;
-        if (last < 2 || last > 3) break;
-        stop = next;
-      }
-      if (stop > end && text_[stop - 4] == ',') {
-        end = stop;
-        number.grouped = true;
-      }
+    if (run.is_date && out_.dates.size() < most_items) {
+      out_.dates.push_back(run.date);
+      out_.dates.back().term = position;
     }
-    const std::size_t whole = end;
-    while (at(end) == '.' && is(end + 1, digit)) {
-      end = skip(end + 1, digit);
-      ++dots;
-    }
-    if (dots >= 2) {
-      number.exact = false;
-      number.version = true;
-    } else if (end - begin > 17) {
-      number.exact = false;
-    } else {
-      double value = 0;
-      double scale = 0;
-      for (std::size_t i = begin; i < end; ++i) {
-        if (text_[i] == '.') scale = 1;
-        if ((class_of(text_[i]) & digit) == 0) continue;
-        value = value * 10 + (text_[i] - '0');
-        scale *= 10;
-      }
-      number.value = scale > 1 ? value / scale : value;
-      number.grouped = number.grouped || end != whole;
-    }
-    if (dots == 0 && at(end) == '/' && is(end + 1, digit)) {  // 1/2
-      const std::size_t stop = skip(end + 1, digit);
-      const int below = value_of(end + 1, stop);
-      // 500/1000 and 24/7 are two numbers
-      if (below > 1 && below <= 100 && number.value < below && at(stop) != '/' && number.exact) {
-        number.value /= below;
-        number.grouped = true;
-        end = stop;
-      }
-    }
-    const bool negative = begin > 0 && text_[begin - 1] == '-' && (begin == 1 || is(begin - 2, space | bracket));
-    if (negative) number.value = -number.value;
-    if (is_ordinal_ending(end)) {
-      number.ordinal = true;
-      push_number(begin, end, number);
-      at_ = last_end_ = end + 2;
-      return;
-    }
-    push_number(begin, end, number);
-  }
-
-  bool is_ordinal_ending(std::size_t i) const {
-    if (is(i + 2, word)) return false;
-    const auto pair = std::array{static_cast<char>(at(i) | 32), static_cast<char>(at(i + 1) | 32)};
-    for (const std::string_view ending : {"st", "nd", "rd", "th"}) {
-      if (pair[0] == ending[0] && pair[1] == ending[1]) return true;
-    }
-    return false;
+    at_ = last_end_ = run.after;
   }
 
   // --- punctuation and quotations

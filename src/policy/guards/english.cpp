@@ -86,6 +86,7 @@ class DirectionFinder {
       if (word.is(Role::target)) add_target(i, conversion.has_value());
       if (word.is(Role::order)) add_order(i, lexicon_.fact(terms_[i].word, Role::order)->set);
       if (word.is(Role::directed_verb)) add_verb(i);
+      if (word.is(Role::time_preposition) && i > 0 && i + 1 < terms_.size()) add_units(i);
     }
   }
 
@@ -94,7 +95,7 @@ class DirectionFinder {
   bool is(std::size_t term, Role role) const { return has(lexicon_, terms_[term], role); }
   bool is_mark(std::size_t term) const {
     return is(term, Role::source) || is(term, Role::target) || is(term, Role::order) || is(term, Role::directed_verb) ||
-           is(term, Role::conversion_verb);
+           is(term, Role::conversion_verb) || is(term, Role::time_preposition);
   }
   bool counts(std::size_t term) const {
     const Term& t = terms_[term];
@@ -168,10 +169,20 @@ class DirectionFinder {
 
   void add_order(std::size_t term, std::uint16_t set) {
     Direction direction;
-    direction.kind = 2 + std::uint64_t{set};
+    direction.kind = 3 + std::uint64_t{set};
     direction.left = before(term, direction.shown[0]);
     direction.right = after(term + 1, direction.shown[1]);
     if (direction.left[0] != 0 && direction.right[0] != 0) add(direction, term);
+  }
+
+  /// "How many feet in a mile".
+  void add_units(std::size_t term) {
+    Direction direction;
+    direction.kind = 2;
+    direction.left = before(term, direction.shown[0]);
+    direction.right = after(term + 1, direction.shown[1]);
+    if (direction.left[0] == 0 || direction.right[0] == 0) return;
+    if (is(direction.shown[0], Role::unit) && is(direction.shown[1], Role::unit)) add(direction, term);
   }
 
   void add_verb(std::size_t term) {

@@ -37,6 +37,7 @@ enum class Role : std::uint8_t {
   conversion_verb,  // convert A to B
   introducer,       // version, v: a version number follows
   agent,            // by: who did it follows
+  time_preposition, // in, since: a month may follow, and "in" tells the two units of a conversion from each other
 };
 
 /// One thing known about a word.

@@ -65,6 +65,7 @@ constexpr ListSection list_sections[] = {
     {"conversion verbs", Role::conversion_verb, true},
     {"introducers", Role::introducer, false},
     {"agents", Role::agent, false},
+    {"time prepositions", Role::time_preposition, false},
 };
 
 /// Sections of lines "word, word = value".

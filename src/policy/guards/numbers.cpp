@@ -259,7 +259,7 @@ void find_month(const Lexicon& lexicon, Analysis& out, std::size_t i) {
   }
   if (!is_year(out, year)) year = nullptr;
   const bool capital = out.capitals_speak && out.terms[i].is(Term::capital) && !out.terms[i].is(Term::starts_sentence);
-  const bool placed = i > 0 && lexicon.word(out.terms[i - 1].word).is(Role::order);  // in, since, until, before
+  const bool placed = i > 0 && lexicon.word(out.terms[i - 1].word).is(Role::time_preposition);
   if (month->weak && day == nullptr && year == nullptr && !capital && !placed) return;
   Date date;
   date.term = static_cast<std::uint32_t>(i);
