@@ -51,7 +51,7 @@ bool share_root(std::string_view one, std::string_view other) {
   const auto [end, _] = std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(std::min(one.size(), other.size())), other.begin());
   const auto common = static_cast<std::size_t>(end - one.begin());
   const std::size_t rest = std::max(one.size(), other.size()) - common;
-  if (common == std::min(one.size(), other.size())) return common >= 4 && rest <= 3;  // "Serb" and "Serbian"
+  if (common == 4 && common == std::min(one.size(), other.size())) return rest <= 3;  // "Serb" and "Serbian"
   return common >= 5 && rest <= 4;
 }
 
@@ -194,10 +194,24 @@ Overlap::Overlap(const Analysis& a, const Analysis& b) {
   known = only_b.size() <= most_different;
 }
 
+namespace {
+
+/// Whether both prompts are the same words in the same order but for these two, function words and all.
+bool only_these_differ(const Analysis& a, std::uint32_t one, const Analysis& b, std::uint32_t other) {
+  if (one != other || a.terms.size() != b.terms.size() || a.terms.size() < 3) return false;
+  for (std::size_t i = 0; i < a.terms.size(); ++i) {
+    if (i != one && a.terms[i].sense != b.terms[i].sense && a.terms[i].stem != b.terms[i].stem) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void compare_substitutions(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings) {
   if (overlap.common == 0 || !overlap.differ_by_at_most(1)) return;
   if (!overlap.only_a.empty() && !overlap.only_b.empty()) {
-    findings.add(GuardKind::substitution, GuardStrength::replaced,
+    const bool alone = only_these_differ(a, overlap.only_a[0], b, overlap.only_b[0]);
+    findings.add(GuardKind::substitution, alone ? GuardStrength::replaced : GuardStrength::missing,
                  [&] { return replaced_words(shown(a, overlap.only_a[0]), shown(b, overlap.only_b[0])); });
   } else if (!overlap.only_a.empty()) {
     findings.add(GuardKind::substitution, GuardStrength::missing,
