@@ -63,6 +63,19 @@ std::vector<Pair> read_pairs(const Options& options) {
   return similar;
 }
 
+/// Throws unless `--show` names what guards can find.
+void check_show(const std::string& show) {
+  if (show.empty() || show == "veto") return;
+  for (std::size_t i = 0; i < promptcache::guard_kind_count; ++i) {
+    const std::string kind = to_string(static_cast<promptcache::GuardKind>(i));
+    for (const char* ending : {"", "/missing", "/replaced"}) {
+      if (show == kind + ending) return;
+    }
+  }
+  throw promptcache::Error(promptcache::ErrorCode::usage, {"--show"}, "'" + show + "'",
+                           "a kind, a kind with its strength as in number/replaced, or veto");
+}
+
 /// Pairs on which a kind fired, with its reason: the positive ones would be vetoed in error.
 void show_examples(const Options& options, const Guards& guards, const std::vector<Pair>& pairs) {
   std::size_t shown = 0;
@@ -100,6 +113,7 @@ nlohmann::ordered_json json_of(const GuardCount& count) {
 }
 
 int measure(const Options& options) {
+  check_show(options.show);
   const std::vector<Pair> pairs = read_pairs(options);
   if (pairs.empty()) {
     throw promptcache::Error(promptcache::ErrorCode::usage, {"--similar-above"}, "no pair above it", "one at least");
@@ -146,7 +160,7 @@ int main(int argc, char** argv) {
       "  pc-guards --pairs train.tsv --show number/replaced"};
   Options options;
   auto* pairs = app.add_option("--pairs", options.pairs, "pair files: TSV or JSON lines with q1, q2, label");
-  auto* prompts = app.add_option("--prompts", options.prompts, "two prompts to compare")->expected(2)->excludes(pairs);
+  app.add_option("--prompts", options.prompts, "two prompts to compare")->expected(2)->excludes(pairs);
   app.add_option("--list", options.list, "word lists of one's own, in the format of data/guards/en.txt");
   auto* model = app.add_option("--model", options.model, "model directory for --similar-above");
   app.add_option("--similar-above", options.similar_above, "only pairs whose cosine is above it")
@@ -160,7 +174,6 @@ int main(int argc, char** argv) {
   return tool::run(app, argc, argv, [&] {
     if (!options.prompts.empty()) return check(options);
     if (options.pairs.empty()) throw CLI::RequiredError("--pairs or --prompts");
-    static_cast<void>(prompts);
     return measure(options);
   });
 }

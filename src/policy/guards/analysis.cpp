@@ -125,6 +125,7 @@ void find_phrases(const Lexicon& lexicon, Analysis& out) {
       }
       if (found != 0) {
         terms[i].word = found;
+        terms[i].stem = stems;
         terms[i].sense = lexicon.word(found).sense != 0 ? lexicon.word(found).sense : stems;
         terms[i].swallows = static_cast<std::uint16_t>(length);
         for (std::size_t k = i + 1; k <= i + length; ++k) terms[k].flags |= Term::swallowed;
@@ -133,10 +134,13 @@ void find_phrases(const Lexicon& lexicon, Analysis& out) {
     if (first.gap_phrase && terms[i].swallows == 0) {
       const std::size_t end = std::min(terms.size(), i + longest_gap + 2);
       for (std::size_t k = i + 1; k < end && !terms[k].is(Term::starts_sentence); ++k) {
-        const std::uint32_t word = lexicon.find_gap_phrase(hash_with_next(terms[i].stem, terms[k].stem));
+        const std::uint64_t stems = hash_with_next(terms[i].stem, terms[k].stem);
+        const std::uint32_t word = lexicon.find_gap_phrase(stems);
         if (word == 0) continue;
         terms[i].word = word;
-        if (lexicon.word(word).sense != 0) terms[i].sense = lexicon.word(word).sense;
+        terms[i].stem = stems;
+        terms[i].sense = lexicon.word(word).sense != 0 ? lexicon.word(word).sense : stems;
+        terms[i].flags |= Term::gapped;
         terms[k].flags |= Term::swallowed;
         break;
       }

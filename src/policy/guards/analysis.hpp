@@ -29,6 +29,7 @@ struct Term {
     letters = 4096,         // has a letter
     swallowed = 8192,       // a later word of a phrase, which the first one stands for
     hyphened = 16384,       // a hyphen between it and the term before
+    gapped = 32768,         // stands for a phrase whose last word comes later: "turn" of "turn the light off"
   };
 
   std::uint32_t begin = 0, size = 0;  ///< of the folded text

@@ -7,12 +7,15 @@ namespace promptcache::guards {
 namespace {
 
 bool is_arithmetic(std::string_view chunk) {
+  const auto is_operand = [&](std::size_t i) { return (class_of(chunk[i]) & (word | bracket)) != 0; };
   std::size_t letters = 0;
   bool operation = false;
   for (std::size_t i = 0; i < chunk.size(); ++i) {
     letters = (class_of(chunk[i]) & letter) != 0 ? letters + 1 : 0;
     if (letters > 1) return false;
-    operation = operation || ((class_of(chunk[i]) & arithmetic) != 0 && i > 0 && i + 1 < chunk.size());
+    const bool inside = i > 0 && i + 1 < chunk.size();
+    // Operands on both sides: C++17 is a name.
+    operation = operation || (inside && (class_of(chunk[i]) & arithmetic) != 0 && is_operand(i - 1) && is_operand(i + 1));
   }
   return operation;
 }

@@ -85,7 +85,7 @@ bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
   const Term& term = a.terms[position];
   if (b.knows(term.sense) || b.knows(term.stem)) return true;
   const std::string_view text = a.text_of(term);
-  if (text.size() < 2) return false;
+  if (text.size() < 2 || term.is(Term::gapped)) return false;
   if (term.swallows == 0 && has_run(b, text)) return true;
   if (term.swallows > 0 && has_run(b, a.text_of(Span{position, position + 1U + term.swallows}))) return true;
   if (position > 0 && has_run(b, a.text_of(Span{position - 1, position + 1}))) return true;
@@ -93,8 +93,8 @@ bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
   if (is_acronym(a, term) && (term.is(Term::all_capitals) || text.size() >= 3) && has_initials(b, text)) return true;
   if (b.terms.size() > most_compared || a.terms.size() > most_compared) return false;
   for (const Term& other : b.terms) {
-    if (!other.is(Term::letters) || other.is(Term::ignored)) continue;
-    if (other.is(Term::all_capitals) && is_acronym(b, other) && !a.knows(other.stem) &&
+    if (!other.is(Term::letters) || (other.is(Term::ignored) && !other.is(Term::all_capitals))) continue;
+    if (other.is(Term::all_capitals) && is_acronym(b, other) &&
         has_initials(a, b.text_of(other), position)) {
       return true;
     }
@@ -287,7 +287,7 @@ bool has_member(const std::vector<Choice>& choices, const Choice& choice) {
 }
 
 bool has_only_here(const Choice& choice, const Analysis& own, const Analysis& other) {
-  return !has_member(other.choices, choice) && !other.knows(own.terms[choice.term].sense);
+  return !has_member(other.choices, choice) && !is_met(own, choice.term, other);
 }
 
 std::string set_words(const Lexicon& lexicon, const Choice& choice, std::string words) {
@@ -362,7 +362,7 @@ void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, co
     if (other.soft_negation) return;  // "does not work" and "fails"
     const Negation& negation = denying.negations.front();
     const bool direct = other.negations.empty() && negation.denied != 0 && other.knows(negation.denied) &&
-                        overlap.differ_by_at_most(1);
+                        overlap.differ_by_at_most(1) && overlap.only_a.size() + overlap.only_b.size() <= 1;
     findings.add(GuardKind::negation, direct ? GuardStrength::replaced : GuardStrength::missing,
                  [&] { return missing_words(words(denying, negation)); });
   } else if (a.negations.size() == 1 && b.negations.size() == 1) {

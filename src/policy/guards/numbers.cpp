@@ -53,8 +53,9 @@ class NumberFinder {
       last = use(following);
       following = next(last);
     }
+    number.vague = terms_[number.term].is(Term::swallowed);  // "World War 2" is a word
     if (!attach_unit(number, following) && following < terms_.size() && terms_[following].is(Term::joined) &&
-        terms_[following].is(Term::letters)) {
+        is_ascii_word(following)) {
       number.exact = false;  // "6s"
       number.text = hash_with_next(number.text, terms_[following].stem);
       use(following);
@@ -62,6 +63,11 @@ class NumberFinder {
     attach_currency(number);
     if (number.dimension == 0 && !number.ordinal) find_version(number);
     terms_[number.term].flags |= Term::used;
+  }
+
+  /// In scripts without blanks a number touches words it has nothing to do with.
+  bool is_ascii_word(std::size_t term) const {
+    return terms_[term].is(Term::letters) && static_cast<unsigned char>(out_.folded[terms_[term].begin]) < 0x80;
   }
 
   std::size_t use(std::size_t term) {
@@ -119,7 +125,7 @@ class NumberFinder {
       if (before && terms_[*before].is(Term::letters)) number.name = terms_[*before].sense;
       return;
     }
-    const bool joined = term.is(Term::joined) || term.is(Term::hyphened);
+    const bool joined = (term.is(Term::joined) || term.is(Term::hyphened)) && is_ascii_word(*before);
     const bool name = !terms_[*before].is(Term::ignored) &&
                       (is_known_name(*before) || (out_.capitals_speak && terms_[*before].is(Term::capital) &&
                                                   !terms_[*before].is(Term::starts_sentence)));
