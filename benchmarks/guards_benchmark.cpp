@@ -27,12 +27,14 @@ std::string repeated(const std::string& text, int times) {
 
 const Prompts& prompts(benchmark::State& state) {
   static const std::string one = "How do I move the 5 large files from my old laptop to the new server in Paris?";
-  static const std::string other = "what is the best way to copy seven large files from the server in London to a laptop";
-  static const std::vector<Prompts> all = {{"equal_8", "how do i reset my router at home", "How do I reset my router at home?"},
-                                           {"paraphrase_16", one, "how can i move five big files from my old laptop to the new Paris server"},
-                                           {"different_16", one, other},
-                                           {"different_160", repeated(one, 10), repeated(other, 10)},
-                                           {"different_1600", repeated(one, 100), repeated(other, 100)}};
+  static const std::string other =
+      "what is the best way to copy seven large files from the server in London to a laptop";
+  static const std::vector<Prompts> all = {
+      {"equal_8", "how do i reset my router at home", "How do I reset my router at home?"},
+      {"paraphrase_16", one, "how can i move five big files from my old laptop to the new Paris server"},
+      {"different_16", one, other},
+      {"different_160", repeated(one, 10), repeated(other, 10)},
+      {"different_1600", repeated(one, 100), repeated(other, 100)}};
   const Prompts& chosen = all[static_cast<std::size_t>(state.range(0))];
   state.SetLabel(chosen.name);
   return chosen;

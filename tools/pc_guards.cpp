@@ -4,11 +4,11 @@
 #include <optional>
 
 #include "embedder_flags.hpp"
+#include "progress_bar.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/eval/guard_precision.hpp"
 #include "promptcache/pairs/similarity.hpp"
-#include "progress_bar.hpp"
 #include "tool.hpp"
 
 namespace {
@@ -168,7 +168,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(-1.0, 1.0));
   app.add_option("--show", options.show, "print pairs with a finding of KIND, KIND/STRENGTH or veto")->needs(pairs);
   app.add_option("--examples", options.examples, "how many to print")->capture_default_str();
-  app.add_flag("--positives,!--negatives", options.positives, "show positive pairs (false vetoes, default) or negative");
+  app.add_flag("--positives,!--negatives", options.positives,
+               "show positive pairs (false vetoes, default) or negative");
   app.add_option("--json", options.json, "write the table as JSON")->needs(pairs);
   options.embedder.add_to(app);
   return tool::run(app, argc, argv, [&] {

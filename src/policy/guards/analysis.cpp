@@ -36,7 +36,8 @@ Script script_of(std::string_view text) {
 Script main_script(const Analysis& out) {
   std::array<std::size_t, static_cast<std::size_t>(Script::other) + 1> counts{};
   for (const Term& term : out.terms) {
-    if (term.is(Term::letters) && !term.is(Term::code)) ++counts[static_cast<std::size_t>(script_of(out.text_of(term)))];
+    if (term.is(Term::letters) && !term.is(Term::code))
+      ++counts[static_cast<std::size_t>(script_of(out.text_of(term)))];
   }
   auto& han = counts[static_cast<std::size_t>(Script::han)];
   auto& kana = counts[static_cast<std::size_t>(Script::kana)];
@@ -114,19 +115,21 @@ void find_phrases(const Lexicon& lexicon, Analysis& out) {
     if (first.longest_phrase > 0 && !terms[i].is(Term::code)) {
       std::uint64_t stems = terms[i].stem;
       std::uint32_t found = 0;
+      std::uint64_t found_stems = 0;
       std::size_t length = 0;
       const std::size_t end = std::min(terms.size(), i + first.longest_phrase);
       for (std::size_t k = i + 1; k < end && !terms[k].is(Term::starts_sentence); ++k) {
         stems = hash_with_next(stems, terms[k].stem);
         if (const std::uint32_t word = lexicon.find_phrase(stems)) {
           found = word;
+          found_stems = stems;
           length = k - i;
         }
       }
       if (found != 0) {
         terms[i].word = found;
-        terms[i].stem = stems;
-        terms[i].sense = lexicon.word(found).sense != 0 ? lexicon.word(found).sense : stems;
+        terms[i].stem = found_stems;
+        terms[i].sense = lexicon.word(found).sense != 0 ? lexicon.word(found).sense : found_stems;
         terms[i].swallows = static_cast<std::uint16_t>(length);
         for (std::size_t k = i + 1; k <= i + length; ++k) terms[k].flags |= Term::swallowed;
       }

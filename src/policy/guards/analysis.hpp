@@ -14,28 +14,28 @@ namespace promptcache::guards {
 /// A word, phrase, number or piece of code of a prompt.
 struct Term {
   enum Flag : std::uint16_t {
-    capital = 1,            // its first letter is a capital
-    all_capitals = 2,       // two letters or more, all capitals
-    inner_capital = 4,      // a capital after the first letter, but not all
+    capital = 1,        // its first letter is a capital
+    all_capitals = 2,   // two letters or more, all capitals
+    inner_capital = 4,  // a capital after the first letter, but not all
     starts_sentence = 8,
-    starts_clause = 16,     // after a comma, colon or bracket, or at the beginning of a sentence
-    joined = 32,            // nothing between it and the term before
+    starts_clause = 16,  // after a comma, colon or bracket, or at the beginning of a sentence
+    joined = 32,         // nothing between it and the term before
     number = 64,
     code = 128,
     quoted = 256,
     ignored = 512,
-    used = 1024,            // belongs to a number, date or version, and is compared as that
-    contracted = 2048,      // came out of a contraction
-    letters = 4096,         // has a letter
-    swallowed = 8192,       // a later word of a phrase, which the first one stands for
-    hyphened = 16384,       // a hyphen between it and the term before
-    gapped = 32768,         // stands for a phrase whose last word comes later: "turn" of "turn the light off"
+    used = 1024,        // belongs to a number, date or version, and is compared as that
+    contracted = 2048,  // came out of a contraction
+    letters = 4096,     // has a letter
+    swallowed = 8192,   // a later word of a phrase, which the first one stands for
+    hyphened = 16384,   // a hyphen between it and the term before
+    gapped = 32768,     // stands for a phrase whose last word comes later: "turn" of "turn the light off"
   };
 
   std::uint32_t begin = 0, size = 0;  ///< of the folded text
   std::uint32_t word = 0;             ///< in the lexicon
   std::uint16_t flags = 0;
-  std::uint16_t swallows = 0;         ///< words of its phrase that follow directly
+  std::uint16_t swallows = 0;  ///< words of its phrase that follow directly
   std::uint64_t stem = 0;
   std::uint64_t sense = 0;  ///< the same for terms of the same meaning
 
@@ -45,14 +45,14 @@ struct Term {
 
 struct Number {
   std::uint32_t term = 0;
-  bool exact = false;    ///< has a value; otherwise only equal texts are equal numbers ("6s")
+  bool exact = false;  ///< has a value; otherwise only equal texts are equal numbers ("6s")
   bool ordinal = false;
-  bool vague = false;    ///< "one", "first": may be matched, is no evidence
+  bool vague = false;  ///< "one", "first": may be matched, is no evidence
   bool version = false;
   bool grouped = false;  ///< not written as plain digits
   bool dated = false;    ///< part of a date
   double value = 0;
-  std::uint64_t text = 0;  ///< hash
+  std::uint64_t text = 0;                 ///< hash
   std::uint16_t dimension = 0, unit = 0;  ///< 0 for none
   double factor = 0;                      ///< to the first unit of the dimension; 0 for none
   std::uint64_t name = 0;                 ///< of a version: sense of what it is a version of
@@ -69,9 +69,9 @@ struct Date {
   std::uint32_t term = 0;
   std::int16_t year = -1;
   std::int8_t month = -1, day = -1;
-  std::int16_t minute = -1;     ///< of the day
-  bool either_half = false;     ///< the minute is known within twelve hours only
-  bool either_order = false;    ///< day and month may be exchanged
+  std::int16_t minute = -1;   ///< of the day
+  bool either_half = false;   ///< the minute is known within twelve hours only
+  bool either_order = false;  ///< day and month may be exchanged
 };
 
 /// A range of terms.
@@ -98,16 +98,29 @@ struct Negation {
 
 /// Two sides of a word at which they must not be exchanged.
 struct Direction {
-  using Side = std::array<std::uint64_t, 3>;     // senses, the nearest first; 0 for none
+  using Side = std::array<std::uint64_t, 3>;  // senses, the nearest first; 0 for none
   static constexpr std::uint64_t path = 1;
-  std::uint64_t kind = 0;                        ///< `path` for from ... to, otherwise the word in the middle
+  std::uint64_t kind = 0;    ///< `path` for from ... to, otherwise the word in the middle
   bool target_only = false;  ///< "to Paris" without a "from": compared with sources only
   std::uint32_t term = 0;
   Side left{}, right{};
-  std::array<std::uint32_t, 2> shown{};              ///< a term of each side
+  std::array<std::uint32_t, 2> shown{};  ///< a term of each side
 };
 
-enum class Script : std::uint8_t { none, latin, cyrillic, greek, arabic, hebrew, indic, han, kana, hangul, thai, other };
+enum class Script : std::uint8_t {
+  none,
+  latin,
+  cyrillic,
+  greek,
+  arabic,
+  hebrew,
+  indic,
+  han,
+  kana,
+  hangul,
+  thai,
+  other
+};
 
 /// A prompt, read.
 struct Analysis {
@@ -127,9 +140,9 @@ struct Analysis {
   std::vector<std::uint16_t> questions;  ///< types
   bool soft_negation = false;
   bool english = false;
-  bool english_words = false;        ///< has words that only English has
-  bool capitals_speak = false;       ///< neither without capitals nor full of them
-  std::uint16_t foreign = 0;         ///< 1-based language that its function words speak for; 0 for none
+  bool english_words = false;   ///< has words that only English has
+  bool capitals_speak = false;  ///< neither without capitals nor full of them
+  std::uint16_t foreign = 0;    ///< 1-based language that its function words speak for; 0 for none
   Script script = Script::none;
 
   std::string_view text_of(const Term& term) const noexcept {
@@ -185,7 +198,8 @@ void find_directions(const Lexicon& lexicon, Analysis& out);
 
 /// A term that says something by itself: no function word, number or date.
 inline bool is_content(const Term& term) noexcept {
-  return (term.flags & (Term::ignored | Term::used | Term::number | Term::swallowed)) == 0 && (term.flags & Term::letters) != 0;
+  return (term.flags & (Term::ignored | Term::used | Term::number | Term::swallowed)) == 0 &&
+         (term.flags & Term::letters) != 0;
 }
 
 }  // namespace promptcache::guards

@@ -13,7 +13,7 @@ enum CharacterClass : std::uint16_t {
   digit = 4,
   space = 8,
   high = 16,
-  joiner = 32,    // _ @ \ / :
+  joiner = 32,  // _ @ \ / :
   period = 64,
   arithmetic = 128,  // + * = ^ < >
   hyphen = 256,
@@ -26,12 +26,18 @@ enum CharacterClass : std::uint16_t {
 constexpr std::array<std::uint16_t, 256> make_classes() {
   std::array<std::uint16_t, 256> classes{};
   for (std::size_t c = 0; c < 256; ++c) {
-    if (c >= 'a' && c <= 'z') classes[c] = lower;
-    else if (c >= 'A' && c <= 'Z') classes[c] = upper;
-    else if (c >= '0' && c <= '9') classes[c] = digit;
-    else if (c <= ' ' || c == 0x7F) classes[c] = space;
-    else if (c >= 0x80) classes[c] = high;
-    else classes[c] = other;
+    if (c >= 'a' && c <= 'z')
+      classes[c] = lower;
+    else if (c >= 'A' && c <= 'Z')
+      classes[c] = upper;
+    else if (c >= '0' && c <= '9')
+      classes[c] = digit;
+    else if (c <= ' ' || c == 0x7F)
+      classes[c] = space;
+    else if (c >= 0x80)
+      classes[c] = high;
+    else
+      classes[c] = other;
   }
   for (const char c : {'_', '@', '\\', '/', ':'}) classes[static_cast<unsigned char>(c)] = joiner;
   for (const char c : {'+', '*', '=', '^', '<', '>'}) classes[static_cast<unsigned char>(c)] = arithmetic;

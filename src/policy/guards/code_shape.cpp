@@ -15,7 +15,8 @@ bool is_arithmetic(std::string_view chunk) {
     if (letters > 1) return false;
     const bool inside = i > 0 && i + 1 < chunk.size();
     // Operands on both sides: C++17 is a name.
-    operation = operation || (inside && (class_of(chunk[i]) & arithmetic) != 0 && is_operand(i - 1) && is_operand(i + 1));
+    operation =
+        operation || (inside && (class_of(chunk[i]) & arithmetic) != 0 && is_operand(i - 1) && is_operand(i + 1));
   }
   return operation;
 }
@@ -23,7 +24,8 @@ bool is_arithmetic(std::string_view chunk) {
 /// node.js, example.com, config.yaml, but neither "e.g." nor two sentences without a blank.
 bool has_extension(std::string_view chunk) {
   const std::size_t point = chunk.rfind('.');
-  if (point == std::string_view::npos || point < 2 || chunk.size() - point < 3 || chunk.size() - point > 6) return false;
+  if (point == std::string_view::npos || point < 2 || chunk.size() - point < 3 || chunk.size() - point > 6)
+    return false;
   if ((class_of(chunk[0]) & letter) == 0) return false;
   for (std::size_t i = 0; i < point; ++i) {
     if ((class_of(chunk[i]) & (word | period | hyphen | joiner)) == 0) return false;
@@ -56,8 +58,8 @@ bool has_joined_parts(std::string_view chunk) {
   if (has("://") || has("::") || has("\\") || has_inner_underscore(chunk)) return true;
   const std::size_t mail = chunk.find('@');
   if (mail != std::string_view::npos && mail > 0 && chunk.find('.', mail) != std::string_view::npos) return true;
-  const bool rooted = chunk[0] == '/' || chunk.substr(0, 2) == "~/" || chunk.substr(0, 2) == "./" ||
-                      chunk.substr(0, 3) == "../";
+  const bool rooted =
+      chunk[0] == '/' || chunk.substr(0, 2) == "~/" || chunk.substr(0, 2) == "./" || chunk.substr(0, 3) == "../";
   if (rooted && chunk.size() > 2 && (class_of(chunk.back()) & (word | joiner)) != 0) return true;
   return (class_of(chunk[0]) & digit) == 0 && std::count(chunk.begin(), chunk.end(), '/') >= 2;
 }

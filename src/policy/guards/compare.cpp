@@ -155,12 +155,12 @@ void compare_directions(const Lexicon& lexicon, const Analysis& a, const Analysi
 }
 
 void compare(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+  const Overlap overlap(a, b);
   compare_languages(lexicon, a, b, findings);
-  compare_numbers(lexicon, a, b, findings);
-  compare_units(lexicon, a, b, findings);
+  compare_numbers(a, b, overlap, findings);
+  compare_units(lexicon, a, b, overlap, findings);
   compare_dates(a, b, findings);
   compare_quotes_and_code(a, b, findings);
-  const Overlap overlap(a, b);
   compare_names(a, b, overlap, findings);
   if (!a.english || !b.english) return;
   compare_substitutions(a, b, overlap, findings);

@@ -41,7 +41,6 @@ std::string missing_words(std::string_view one);
 /// Words of a term's phrase as they stand in the prompt.
 std::string shown(const Analysis& analysis, std::uint32_t term);
 
-
 /// Whether `b` has this term of `a` in any form: a synonym, spelled in one word or two, as an acronym, misspelled.
 bool is_met(const Analysis& a, std::uint32_t term, const Analysis& b);
 /// Whether a term of `a` and one of `b` stand beside the same word, articles aside.
@@ -64,14 +63,15 @@ struct Overlap {
 
 // The comparisons. Findings do not depend on which prompt is `a`.
 void compare(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
-void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
-void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
+void compare_numbers(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
+void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, const Overlap& overlap,
+                   Findings& findings);
 void compare_dates(const Analysis& a, const Analysis& b, Findings& findings);
 void compare_quotes_and_code(const Analysis& a, const Analysis& b, Findings& findings);
 void compare_names(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
 void compare_substitutions(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings);
-void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
-                                   const Overlap& overlap, Findings& findings);
+void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b, const Overlap& overlap,
+                                   Findings& findings);
 void compare_directions(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings);
 
 /// Calls `met(item, other items)` for the items of both; reports replaced when both have one that is not met and
@@ -91,8 +91,10 @@ void compare_items(const std::vector<Item>& a, const std::vector<Item>& b, Met&&
       if (conflict(*one, *other)) return report(one, other);
     }
   }
-  if (!unmet[0].empty()) report(unmet[0].front(), nullptr);
-  else if (!unmet[1].empty()) report(nullptr, unmet[1].front());
+  if (!unmet[0].empty())
+    report(unmet[0].front(), nullptr);
+  else if (!unmet[1].empty())
+    report(nullptr, unmet[1].front());
 }
 
 }  // namespace promptcache::guards

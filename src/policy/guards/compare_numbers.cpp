@@ -40,8 +40,7 @@ std::string shown_number(const Analysis& of, const Number& number) {
 
 }  // namespace
 
-void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
-  static_cast<void>(lexicon);
+void compare_numbers(const Analysis& a, const Analysis& b, const Overlap& overlap, Findings& findings) {
   if (a.numbers.empty() && b.numbers.empty()) return;
   const auto met = [&](const Number& number, bool in_a) {
     if (number.vague || number.dated) return true;
@@ -74,20 +73,23 @@ void compare_numbers(const Lexicon& lexicon, const Analysis& a, const Analysis& 
       a.numbers, b.numbers, met,
       [&](const Number& one, const Number& other) {
         if (one.version || other.version) return same_thing(one, other);
-        return (one.dimension != 0 && one.dimension == other.dimension) || same_slot(a, one.term, b, other.term);
+        if (same_slot(a, one.term, b, other.term) || overlap.differ_by_at_most(1)) return true;
+        return overlap.known && one.dimension != 0 && one.dimension == other.dimension;
       },
       report);
 }
 
-void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, Findings& findings) {
+void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b, const Overlap& overlap,
+                   Findings& findings) {
   for (const Number& one : a.numbers) {
     for (const Number& other : b.numbers) {
       if (!differs_in_unit(one, other)) continue;
       const auto equals = [](const Number& number, const std::vector<Number>& numbers) {
-        return std::any_of(numbers.begin(), numbers.end(), [&](const Number& candidate) { return equal(number, candidate); });
+        return std::any_of(numbers.begin(), numbers.end(),
+                           [&](const Number& candidate) { return equal(number, candidate); });
       };
       if (equals(one, b.numbers) || equals(other, a.numbers)) continue;
-      findings.add(GuardKind::unit, GuardStrength::replaced,
+      findings.add(GuardKind::unit, overlap.known ? GuardStrength::replaced : GuardStrength::missing,
                    [&] { return replaced_words(shown_number(a, one), shown_number(b, other)); });
       return;
     }
@@ -101,7 +103,7 @@ void compare_units(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
   };
   const auto report = [&](const Unit* one, const Unit* other) {
     if (one != nullptr && other != nullptr) {
-      findings.add(GuardKind::unit, GuardStrength::replaced,
+      findings.add(GuardKind::unit, overlap.known ? GuardStrength::replaced : GuardStrength::missing,
                    [&] { return replaced_words(lexicon.unit(one->unit), lexicon.unit(other->unit)); });
     } else {
       findings.add(GuardKind::unit, GuardStrength::missing,

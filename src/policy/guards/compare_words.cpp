@@ -48,7 +48,8 @@ bool is_acronym(const Analysis& of, const Term& term) {
 
 /// "Canada" and "Canadian", "invest" and "investment".
 bool share_root(std::string_view one, std::string_view other) {
-  const auto [end, _] = std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(std::min(one.size(), other.size())), other.begin());
+  const auto [end, _] = std::mismatch(
+      one.begin(), one.begin() + static_cast<std::ptrdiff_t>(std::min(one.size(), other.size())), other.begin());
   const auto common = static_cast<std::size_t>(end - one.begin());
   const std::size_t rest = std::max(one.size(), other.size()) - common;
   if (common == 4 && common == std::min(one.size(), other.size())) return rest <= 3;  // "Serb" and "Serbian"
@@ -61,7 +62,8 @@ bool has_run(const Analysis& b, std::string_view folded) {
   if (folded.empty()) return true;
   const std::string_view text = b.folded;
   std::size_t tries = 0;
-  for (std::size_t at = text.find(folded); at != std::string_view::npos && ++tries < 64; at = text.find(folded, at + 1)) {
+  for (std::size_t at = text.find(folded); at != std::string_view::npos && ++tries < 64;
+       at = text.find(folded, at + 1)) {
     if (term_at(b, at) != nullptr && ends_at(b, at + folded.size())) return true;
   }
   return false;
@@ -94,8 +96,7 @@ bool is_met(const Analysis& a, std::uint32_t position, const Analysis& b) {
   if (b.terms.size() > most_compared || a.terms.size() > most_compared) return false;
   for (const Term& other : b.terms) {
     if (!other.is(Term::letters) || (other.is(Term::ignored) && !other.is(Term::all_capitals))) continue;
-    if (other.is(Term::all_capitals) && is_acronym(b, other) &&
-        has_initials(a, b.text_of(other), position)) {
+    if (other.is(Term::all_capitals) && is_acronym(b, other) && has_initials(a, b.text_of(other), position)) {
       return true;
     }
     if (term.word != 0 && other.word != 0) continue;  // both are known not to be the same
@@ -297,8 +298,7 @@ std::string set_words(const Lexicon& lexicon, const Choice& choice, std::string 
 
 /// Only here it says something that the other lacks it: other sets have words that are left out without loss.
 bool may_be_missing(GuardKind kind) {
-  return kind == GuardKind::name || kind == GuardKind::date || kind == GuardKind::language ||
-         kind == GuardKind::format;
+  return kind == GuardKind::name || kind == GuardKind::date || kind == GuardKind::language || kind == GuardKind::format;
 }
 
 /// Reports alternatives of all kinds but antonyms; returns the first exchanged antonyms.
@@ -329,10 +329,11 @@ ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Anal
       continue;
     }
     if (kind == GuardKind::degree && (one.member == 0 || other->member == 0)) continue;  // "near me" and "nearest"
-    const bool weak = kind == GuardKind::category && !overlap.known;
-    findings.add(kind, weak ? GuardStrength::missing : GuardStrength::replaced, [&] {
-      return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term)));
-    });
+    const bool weak = (kind == GuardKind::category && !overlap.differ_by_at_most(2)) ||
+                      (kind == GuardKind::person && !overlap.differ_by_at_most(0)) ||
+                      (kind == GuardKind::tense && !overlap.differ_by_at_most(2));
+    findings.add(kind, weak ? GuardStrength::missing : GuardStrength::replaced,
+                 [&] { return set_words(lexicon, one, replaced_words(shown(a, one.term), shown(b, other->term))); });
   }
   for (const Choice* one : only_b) missing(b, *one);  // one that was paired has a stronger finding already
   return antonym;
@@ -340,8 +341,8 @@ ChoicePair compare_choices(const Lexicon& lexicon, const Analysis& a, const Anal
 
 }  // namespace
 
-void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b,
-                                   const Overlap& overlap, Findings& findings) {
+void compare_choices_and_negations(const Lexicon& lexicon, const Analysis& a, const Analysis& b, const Overlap& overlap,
+                                   Findings& findings) {
   const ChoicePair antonym = compare_choices(lexicon, a, b, overlap, findings);
   const bool exchanged = antonym.one != nullptr;
   const bool odd = (a.negations.size() + b.negations.size()) % 2 == 1;

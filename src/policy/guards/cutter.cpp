@@ -179,8 +179,10 @@ class Cutter {
         break;
       }
     }
-    if (at(end) == '+' && at(end + 1) == '+') end += 2;  // C++
-    else if (at(end) == '#' && end - begin <= 2 && !is(end + 1, word)) ++end;  // C#
+    if (at(end) == '+' && at(end + 1) == '+')
+      end += 2;  // C++
+    else if (at(end) == '#' && end - begin <= 2 && !is(end + 1, word))
+      ++end;  // C#
     else if (end - begin > 2 && at(end - 2) == '\'' && (at(end - 1) == 's' || at(end - 1) == 'S')) {
       // "what's" stands in the list of contractions; otherwise it is a possessive
       if (!is_contraction(begin, end, has_high)) {
@@ -272,8 +274,7 @@ class Cutter {
   void close_quote() {
     if (quote_end_ == 0) return;
     if (out_.terms.size() > quote_term_ && out_.quotes.size() < most_items) {
-      out_.quotes.push_back(
-          {static_cast<std::uint32_t>(quote_term_), static_cast<std::uint32_t>(out_.terms.size())});
+      out_.quotes.push_back({static_cast<std::uint32_t>(quote_term_), static_cast<std::uint32_t>(out_.terms.size())});
     }
     quote_end_ = 0;
   }

@@ -59,7 +59,8 @@ void find_questions(const Lexicon& lexicon, Analysis& out) {
     if (!open || term.is(Term::swallowed)) continue;
     if (const Fact* question = lexicon.fact(term.word, Role::question)) {
       const bool known = std::find(out.questions.begin(), out.questions.end(), question->member) != out.questions.end();
-      if (question->member != 0 && !known && out.questions.size() < most_items) out.questions.push_back(question->member);
+      if (question->member != 0 && !known && out.questions.size() < most_items)
+        out.questions.push_back(question->member);
       open = false;
     } else if (lexicon.word(term.word).is(Role::auxiliary)) {
       open = content > 0;  // a question for yes or no
@@ -144,7 +145,8 @@ class DirectionFinder {
     Direction direction;
     direction.kind = Direction::path;
     direction.left = after(term + 1, direction.shown[0]);
-    for (std::size_t i = term + 1; i < std::min(terms_.size(), term + reach) && !terms_[i].is(Term::starts_clause); ++i) {
+    for (std::size_t i = term + 1; i < std::min(terms_.size(), term + reach) && !terms_[i].is(Term::starts_clause);
+         ++i) {
       if (!is(i, Role::target)) continue;
       direction.right = after(i + 1, direction.shown[1]);
       return add(direction, term);

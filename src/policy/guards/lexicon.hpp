@@ -14,30 +14,30 @@ namespace promptcache::guards {
 
 /// What a word can be. A word may have several roles.
 enum class Role : std::uint8_t {
-  english,          // counts as a sign of English
-  foreign,          // counts as a sign of the language `set`
-  ignored,          // says nothing by itself: function words, politeness
-  subject,          // may follow the verb of a question: "isn't it"
-  auxiliary,        // is, does, can
-  negator,          // not, never
-  soft_negator,     // fails, unable: may stand for a negation
-  harmless_negator, // whether or not, not only: denies nothing
-  number,           // value
-  multiplier,       // value
-  ordinal,          // value
-  unit,             // set: dimension, member: unit; value: factor to the dimension's first unit, 0 for none
-  month,            // value: 1 to 12
-  alternative,      // member of a set whose members exclude each other
-  degree,           // set: adjective, member: 0 positive, 1 comparative, 2 superlative
-  question,         // member: type; 0: one that says nothing
-  source,           // from
-  target,           // to, into
-  order,            // set: class of words whose two sides differ: than, before
-  directed_verb,    // causes: subject and object differ
-  conversion_verb,  // convert A to B
-  introducer,       // version, v: a version number follows
-  agent,            // by: who did it follows
-  time_preposition, // in, since: a month may follow, and "in" tells the two units of a conversion from each other
+  english,           // counts as a sign of English
+  foreign,           // counts as a sign of the language `set`
+  ignored,           // says nothing by itself: function words, politeness
+  subject,           // may follow the verb of a question: "isn't it"
+  auxiliary,         // is, does, can
+  negator,           // not, never
+  soft_negator,      // fails, unable: may stand for a negation
+  harmless_negator,  // whether or not, not only: denies nothing
+  number,            // value
+  multiplier,        // value
+  ordinal,           // value
+  unit,              // set: dimension, member: unit; value: factor to the dimension's first unit, 0 for none
+  month,             // value: 1 to 12
+  alternative,       // member of a set whose members exclude each other
+  degree,            // set: adjective, member: 0 positive, 1 comparative, 2 superlative
+  question,          // member: type; 0: one that says nothing
+  source,            // from
+  target,            // to, into
+  order,             // set: class of words whose two sides differ: than, before
+  directed_verb,     // causes: subject and object differ
+  conversion_verb,   // convert A to B
+  introducer,        // version, v: a version number follows
+  agent,             // by: who did it follows
+  time_preposition,  // in, since: a month may follow, and "in" tells the two units of a conversion from each other
 };
 
 /// One thing known about a word.
@@ -106,6 +106,7 @@ class Lexicon {
   std::uint16_t clock() const noexcept { return clock_; }
 
  private:
+  friend class LexiconBuilder;
   friend class LexiconReader;
   struct Slot {
     std::uint64_t key = 0;

@@ -45,8 +45,7 @@ class NumberFinder {
   void finish_digits(Number& number) {
     std::size_t last = number.term;
     std::size_t following = next(last);
-    for (const Fact* many = fact(following, Role::multiplier);
-         many != nullptr && number.exact;
+    for (const Fact* many = fact(following, Role::multiplier); many != nullptr && number.exact;
          many = fact(following, Role::multiplier)) {
       number.value *= many->value;
       number.grouped = true;
@@ -194,8 +193,8 @@ class NumberFinder {
     number.vague = vague && last == begin;
     number.text = terms_[begin].stem;
     const std::size_t following = next(last);
-    if (vague && ordinal && following < terms_.size() && fact(begin, Role::unit) != nullptr &&
-        begin > 0 && terms_[begin - 1].is(Term::ignored) && out_.text_of(begin).back() == 's') {
+    if (vague && ordinal && following < terms_.size() && fact(begin, Role::unit) != nullptr && begin > 0 &&
+        terms_[begin - 1].is(Term::ignored) && out_.text_of(begin).back() == 's') {
       return begin + 1;  // "seconds"
     }
     for (std::size_t i = begin; i <= last; ++i) terms_[i].flags |= Term::used | Term::number;

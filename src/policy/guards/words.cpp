@@ -140,7 +140,8 @@ bool nearly_equal(std::string_view a, std::string_view b) noexcept {
     const std::string_view rest_b = b.substr(begin);
     if (rest_a.size() < rest_b.size()) return rest_a == rest_b.substr(1);
     if (rest_a.substr(1) == rest_b.substr(1)) return a.size() >= 6;  // "horse" and "house"
-    return rest_a.size() >= 2 && rest_a[0] == rest_b[1] && rest_a[1] == rest_b[0] && rest_a.substr(2) == rest_b.substr(2);
+    return rest_a.size() >= 2 && rest_a[0] == rest_b[1] && rest_a[1] == rest_b[0] &&
+           rest_a.substr(2) == rest_b.substr(2);
   }
   if (a[0] != b[0]) return false;
   std::array<std::array<std::size_t, 41>, 3> rows{};  // the optimal string alignment distance
