@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <numeric>
 
+#include "base/random.hpp"
 #include "model/json_file.hpp"
 #include "promptcache/base/file.hpp"
-#include "promptcache/model/encoder_weights.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "promptcache/model/safetensors.hpp"
 
@@ -26,24 +26,21 @@ Names names_of(Architecture architecture) {
   return {"roberta.", "classifier.dense", "classifier.out_proj", "XLMRobertaForSequenceClassification"};
 }
 
-/// Visits the tensors of the head with their Hugging Face names.
-template <class Visit>
-void for_each_head_tensor(const EncoderConfig& config, PairHead& head, const Visit& visit) {
-  const Names names = names_of(config.architecture);
-  const std::size_t h = config.hidden_size;
-  const std::string dense = names.dense, output = names.output;
-  visit(dense + ".weight", std::vector<std::size_t>{h, h}, head.dense_weight);
-  visit(dense + ".bias", std::vector<std::size_t>{h}, head.dense_bias);
-  visit(output + ".weight", std::vector<std::size_t>{1, h}, head.output_weight);
-  visit(output + ".bias", std::vector<std::size_t>{1}, head.output_bias);
+std::string architecture_in(const JsonFile& config) {
+  const Json& list = json_at(config.json(), "architectures");
+  return list.is_array() && !list.empty() && list[0].is_string() ? list[0].get<std::string>() : "";
+}
+
+bool names_classifier(const std::string& architecture) {
+  constexpr std::string_view kind = "ForSequenceClassification";
+  return architecture.size() >= kind.size() &&
+         architecture.compare(architecture.size() - kind.size(), kind.size(), kind) == 0;
 }
 
 void require_one_output(const JsonFile& config) {
   constexpr const char* wanted = "a sequence classifier with one output, as pc-train --kind pair writes it";
-  const Json& list = json_at(config.json(), "architectures");
-  const std::string name = list.is_array() && !list.empty() && list[0].is_string() ? list[0].get<std::string>() : "";
-  constexpr std::string_view kind = "ForSequenceClassification";
-  if (name.size() < kind.size() || name.compare(name.size() - kind.size(), kind.size(), kind) != 0) {
+  const std::string name = architecture_in(config);
+  if (!names_classifier(name)) {
     throw Error(ErrorCode::unsupported, {config.path()}, name.empty() ? "no architecture" : "architecture " + name,
                 wanted);
   }
@@ -63,6 +60,40 @@ float PairHead::logit(std::span<const float> first_token) const {
     sum += output_weight[i] * std::tanh(dense);
   }
   return sum;
+}
+
+void for_each_head_tensor(const EncoderConfig& config, PairHead& head, const EncoderTensorVisitor& visit) {
+  const Names names = names_of(config.architecture);
+  const std::size_t h = config.hidden_size;
+  const std::string dense = names.dense, output = names.output;
+  visit(dense + ".weight", {h, h}, head.dense_weight);
+  visit(dense + ".bias", {h}, head.dense_bias);
+  visit(output + ".weight", {1, h}, head.output_weight);
+  visit(output + ".bias", {1}, head.output_bias);
+}
+
+bool is_sequence_classifier(const ModelDirectory& directory) {
+  return names_classifier(architecture_in(JsonFile(directory.file("config.json"))));
+}
+
+PairHead starting_pair_head(const ModelDirectory& directory, std::uint64_t seed) {
+  const std::size_t width = directory.encoder().hidden_size;
+  std::uint64_t draws = 0;
+  const auto normal = [&](std::size_t count) {
+    std::vector<float> values(count);
+    for (float& value : values) value = static_cast<float>(0.02 * base::normal(seed, draws++));
+    return values;
+  };
+  PairHead head{normal(width * width), std::vector<float>(width), normal(width), {0}};
+  const SafetensorsFile file = SafetensorsFile::open(directory.file("model.safetensors"));
+  for (const char* prefix : {"", "bert."}) {
+    const std::string name = prefix + std::string("pooler.dense");
+    if (!file.contains(name + ".weight") || !file.contains(name + ".bias")) continue;
+    const std::size_t square[] = {width, width};
+    head.dense_weight = file.read_f32(name + ".weight", square);
+    head.dense_bias = file.read_f32(name + ".bias", {square, 1});
+  }
+  return head;
 }
 
 PairHead load_pair_head(const ModelDirectory& directory) {

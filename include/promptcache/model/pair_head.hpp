@@ -1,14 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
-namespace promptcache {
+#include "promptcache/model/encoder_weights.hpp"
 
-class ModelDirectory;
-struct EncoderWeights;
+namespace promptcache {
 
 /// What makes one number of the first token's vector: a dense layer with tanh, and an output. BERT's pooler and
 /// classifier; in XLM-RoBERTa the two layers of its classification head.
@@ -21,6 +21,16 @@ struct PairHead {
   /// Of a vector [hidden].
   float logit(std::span<const float> first_token) const;
 };
+
+/// Visits the tensors of the head with their Hugging Face names, as `for_each_encoder_tensor`.
+void for_each_head_tensor(const EncoderConfig& config, PairHead& head, const EncoderTensorVisitor& visit);
+
+/// Whether config.json says that the directory is a sequence classifier, of whatever number of outputs.
+bool is_sequence_classifier(const ModelDirectory& directory);
+
+/// A head to begin training with: the dense layer is the encoder's own pooler where its file has one, all else normal
+/// with deviation 0.02, drawn by `seed`.
+PairHead starting_pair_head(const ModelDirectory& directory, std::uint64_t seed);
 
 /// Reads the head of a Hugging Face sequence classifier with one output. Throws `Error`: unsupported for a directory
 /// that is none, naming what its config.json says, and what reading tensors throws.
