@@ -54,8 +54,9 @@ def write(name, model, tokenizer_of):
                     shutil.copy(file, whole / file.name)
         scorer = sentence_transformers.CrossEncoder(str(whole), device="cpu")
         logits = scorer.predict(PAIRS, batch_size=1, activation_fn=torch.nn.Identity())
-        ids = [scorer.tokenizer(a, b, truncation="longest_first", max_length=scorer.max_seq_length)["input_ids"]
-               for a, b in PAIRS]
+        # As lists: an empty second text alone would count as none.
+        ids = scorer.tokenizer([a for a, _ in PAIRS], [b for _, b in PAIRS], truncation="longest_first",
+                               max_length=scorer.max_seq_length)["input_ids"]
     golden = {
         "made_by": f"sentence-transformers {sentence_transformers.__version__}, transformers {transformers.__version__}, "
                    f"torch {torch.__version__}",
