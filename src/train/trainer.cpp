@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/random.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/eval/platt.hpp"
@@ -17,6 +16,7 @@
 #include "promptcache/train/adamw.hpp"
 #include "promptcache/train/encoder.hpp"
 #include "promptcache/train/losses.hpp"
+#include "train/batch.hpp"
 #include "train/checkpoint.hpp"
 #include "train/dataset.hpp"
 #include "train/inputs.hpp"
@@ -194,48 +194,6 @@ class Run {
     return options_.learning_rate * share;
   }
 
-  /// The distinct texts of a batch in order of length, and where each pair's two stand among them.
-  struct BatchTexts {
-    std::vector<TokenSequence> sequences;
-    torch::Tensor numbers;  // int64 [texts], rows of `before_`
-    BatchPairs pairs;
-  };
-
-  BatchTexts texts_of(const std::vector<std::size_t>& batch) const {
-    std::vector<std::size_t> texts;
-    for (std::size_t item : batch) {
-      texts.push_back(train_.items[item].first);
-      texts.push_back(train_.items[item].second);
-    }
-    const auto shorter = [&](std::size_t a, std::size_t b) {
-      return std::pair(train_.texts[a].size(), a) < std::pair(train_.texts[b].size(), b);
-    };
-    std::sort(texts.begin(), texts.end(), shorter);
-    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-    const auto places = [&](auto text_of) {
-      std::vector<std::int64_t> result;
-      for (std::size_t item : batch) {
-        const auto place = std::lower_bound(texts.begin(), texts.end(), text_of(train_.items[item]), shorter);
-        result.push_back(place - texts.begin());
-      }
-      return torch::tensor(result, torch::kInt64).to(device_);
-    };
-    BatchTexts result;
-    std::vector<std::int64_t> numbers;
-    for (std::size_t text : texts) {
-      result.sequences.push_back({train_.texts[text]});
-      numbers.push_back(static_cast<std::int64_t>(text));
-      if (!groups_.empty()) result.pairs.groups.push_back(groups_[text]);
-    }
-    result.numbers = torch::tensor(numbers, torch::kInt64);
-    result.pairs.first = places([](const Dataset::Item& item) { return item.first; });
-    result.pairs.second = places([](const Dataset::Item& item) { return item.second; });
-    std::vector<float> labels;
-    for (std::size_t item : batch) labels.push_back(train_.items[item].label);
-    result.pairs.labels = torch::tensor(labels, torch::kFloat32).to(device_);
-    return result;
-  }
-
   torch::Tensor loss_of_batch(const torch::Tensor& vectors, const BatchPairs& pairs) const {
     if (loss_ == Loss::contrastive) return contrastive_loss(vectors, pairs, options_.temperature);
     if (loss_ == Loss::triplet) return triplet_loss(vectors, pairs, options_.margin);
@@ -246,7 +204,7 @@ class Run {
   }
 
   torch::Tensor loss_on_texts(const std::vector<std::size_t>& batch, std::uint64_t seed, torch::Tensor& vectors) {
-    const BatchTexts texts = texts_of(batch);
+    const TextBatch texts = text_batch(train_, batch, groups_, device_);
     vectors = sharded_->forward(texts.sequences, seed, bf16_);
     const torch::Tensor loss = loss_of_batch(vectors, texts.pairs);
     if (options_.preserve == 0) return loss;
@@ -254,26 +212,10 @@ class Run {
     return loss + options_.preserve * preservation_loss(vectors, before, texts.pairs);
   }
 
-  /// Each pair is read in an order of its own, drawn anew in each epoch, so that the scorer learns that it means
-  /// nothing.
   torch::Tensor loss_on_pairs(const std::vector<std::size_t>& batch, std::uint64_t seed, torch::Tensor& logits) {
-    std::vector<std::pair<text::PairEncoding, float>> pairs;
-    for (const std::size_t number : batch) {
-      Dataset::Item item = train_.items[number];
-      const bool swapped = (base::scattered(base::scattered(options_.seed ^ epoch_ << 40) ^ number) & 1) != 0;
-      if (swapped) std::swap(item.first, item.second);
-      pairs.emplace_back((*reading_)(train_, item), item.label);
-    }
-    std::stable_sort(pairs.begin(), pairs.end(),
-                     [](const auto& a, const auto& b) { return a.first.ids.size() < b.first.ids.size(); });
-    std::vector<TokenSequence> sequences;
-    std::vector<float> labels;
-    for (const auto& [encoding, label] : pairs) {
-      sequences.push_back({encoding.ids, encoding.second_text});
-      labels.push_back(label);
-    }
-    logits = sharded_->forward(sequences, seed, bf16_);
-    return loss_of(loss_, logits.view({-1}), torch::tensor(labels, torch::kFloat32).to(device_), options_.eps);
+    const PairBatch pairs = pair_batch(train_, batch, *reading_, seed, device_);
+    logits = sharded_->forward(pairs.sequences(), seed, bf16_);
+    return loss_of(loss_, logits.view({-1}), pairs.labels, options_.eps);
   }
 
   void train_step(const std::vector<std::size_t>& batch) {
