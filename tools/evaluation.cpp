@@ -4,10 +4,9 @@
 #include <cmath>
 
 #include "model_origin.hpp"
-#include "promptcache/embed/transformer_embedder.hpp"
+#include "model_scores.hpp"
 #include "promptcache/eval/sample_bounds.hpp"
 #include "promptcache/model/model_directory.hpp"
-#include "promptcache/pairs/similarity.hpp"
 #include "promptcache/pairs/split.hpp"
 
 namespace tool {
@@ -143,16 +142,15 @@ void note_clusters(const Comparison& comparison, std::vector<std::string>& notes
 Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>& pairs,
                     const std::vector<Pair>* calibration, const promptcache::EmbedderOptions& options,
                     const promptcache::ProgressCallback& progress) {
-  const auto embedder = promptcache::TransformerEmbedder::open(model_directory, options);
-  promptcache::PairSimilarities similarities = pair_similarities(*embedder, pairs, options.parallel_callers, progress);
+  const ModelScores scores(model_directory, options);
+  promptcache::PairSimilarities similarities = scores(pairs, progress);
   const std::vector<std::uint8_t> positive = positives_of(pairs);
 
   Evaluation result;
   result.similarities = std::move(similarities.values);
   result.truncated = similarities.truncated_texts;
   if (calibration != nullptr) {
-    result.calibration_similarities =
-        pair_similarities(*embedder, *calibration, options.parallel_callers, progress).values;
+    result.calibration_similarities = scores(*calibration, progress).values;
   }
   result.auc = promptcache::roc_auc_interval(result.similarities, positive);
   if (!result.auc) {  // one member in a class has an AUC, but no interval

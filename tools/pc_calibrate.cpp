@@ -9,12 +9,12 @@
 #include "evaluation.hpp"
 #include "hit_bound_flags.hpp"
 #include "model_origin.hpp"
+#include "model_scores.hpp"
 #include "progress_bar.hpp"
 #include "promptcache/base/digest.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/model/model_directory.hpp"
-#include "promptcache/pairs/similarity.hpp"
 #include "promptcache/pairs/split.hpp"
 #include "tool.hpp"
 
@@ -67,10 +67,9 @@ int calibrate(const Options& options) {
   const std::vector<std::string> warnings = overlaps(options, pairs, sha256);
   for (const std::string& warning : warnings) std::cerr << "warning: " << warning << std::endl;
 
-  const auto embedder = promptcache::TransformerEmbedder::open(options.model, options.embedder.options());
+  const tool::ModelScores scores(options.model, options.embedder.options());
   tool::ProgressBar bar;
-  const std::vector<double> similarities =
-      pair_similarities(*embedder, pairs.pairs, options.embedder.threads, bar.callback()).values;
+  const std::vector<double> similarities = scores(pairs.pairs, bar.callback()).values;
   bar.finish();
   std::vector<double> labels;
   for (const promptcache::Pair& pair : pairs.pairs) labels.push_back(pair.label);
@@ -94,8 +93,8 @@ int calibrate(const Options& options) {
   record.options = options.hits;
   record.deployed = options.deployed;
   record.file_sha256 = sha256;
-  record.precision = to_string(embedder->precision());
-  record.embedder = embedder->identity().hex();
+  record.precision = to_string(scores.precision());
+  record.embedder = scores.identity().hex();
   record.pairs = result.pairs;
   record.clusters = result.clusters;
   record.fit_pairs = result.fit_pairs;

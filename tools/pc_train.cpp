@@ -162,7 +162,7 @@ int main(int argc, char** argv) {
   Request request;
   TrainOptions& options = request.options;
   options.threads = std::max(1U, std::thread::hardware_concurrency());
-  std::string head = "platt";
+  std::string head = "platt", kind = "encoder";
   std::vector<std::string> mix, sweep;
   const auto files = [&](CLI::Option* option) { return option->group("Files"); };
   files(app.add_option("--model", options.model, "model directory to start from"))->required();
@@ -179,6 +179,9 @@ int main(int argc, char** argv) {
   files(app.add_option("--log", request.log, "JSON lines with every step and epoch"));
   files(app.add_option("--json", request.json, "write the outcome of all runs to this file"));
 
+  app.add_option("--kind", kind, "encoder, or pair: a scorer that reads two prompts together")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"encoder", "pair"}));
   app.add_option("--loss", options.loss, "loss; the last three are there to compare with")
       ->capture_default_str()
       ->check(CLI::IsMember({"bce", "sld", "sld-symmetric", "cosine", "contrastive", "triplet"}));
@@ -234,6 +237,7 @@ int main(int argc, char** argv) {
   return tool::run(app, argc, argv, [&] {
     const bool given = options.lambda && options.offset && head_option->count() == 0;
     options.head = head == "fixed" || given ? Head::fixed : head == "platt" ? Head::platt : Head::learned;
+    options.kind = kind == "pair" ? promptcache::train::Kind::pair : promptcache::train::Kind::encoder;
     for (const std::string& text : mix) options.mix.push_back(mixed_set(text));
     for (const std::string& text : sweep) request.variations.heads.push_back(head_to_try(text));
     return train(request, tool::resume_command(argc, argv));

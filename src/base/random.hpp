@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -33,6 +34,13 @@ inline std::uint64_t uniform_below(std::mt19937_64& random, std::uint64_t bound)
 
 /// Uniform in [0, 1).
 inline double uniform_share(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
+
+/// Standard normal, the `number`th of `seed` (Box and Muller).
+inline double normal(std::uint64_t seed, std::uint64_t number) {
+  std::mt19937_64 random = generator(seed, number);
+  const double radius = std::sqrt(-2 * std::log1p(-uniform_share(random)));
+  return radius * std::cos(6.283185307179586 * uniform_share(random));
+}
 
 /// Fisher-Yates over our own draws: std::shuffle may differ between standard libraries.
 template <class T>

@@ -131,6 +131,7 @@ std::size_t Encoder::lay_out(const std::byte* at) {
     place(linear.scale, outputs * sizeof(float));
   };
   place(positions_, config_.position_rows * width * sizeof(float));
+  place(second_type_, width * sizeof(float));
   place_norm(norm_);
   for (Layer& layer : layers_) {
     place_linear(projection_, layer.projection, 3 * width);
@@ -159,8 +160,12 @@ void Encoder::fill(EncoderWeights weights) {
   words_ = {words, *words};
   const std::size_t width = config_.hidden_size;
   std::vector<float>& positions = weights.position_embeddings;
-  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] += weights.token_type_embeddings[i % width];
+  const std::vector<float>& types = weights.token_type_embeddings;
+  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] += types[i % width];
   write(positions, positions_);
+  if (config_.type_vocabulary_size > 1) {
+    for (std::size_t i = 0; i < width; ++i) writable(second_type_)[i] = types[width + i] - types[i];
+  }
   write(weights.embedding_norm_weight, norm_.scale);
   write(weights.embedding_norm_bias, norm_.shift);
   const OpenMpThreads inside(threads_);
@@ -211,12 +216,16 @@ void Encoder::for_each_part(std::size_t rows, Workspace& workspace, Body body) c
   if (failure) std::rethrow_exception(failure);
 }
 
-void Encoder::embed_tokens(std::span<const Sequence> sequences, Workspace& workspace) const {
+void Encoder::embed_tokens(std::span<const Sequence> sequences, std::span<const std::size_t> second_texts,
+                           Workspace& workspace) const {
   const std::size_t width = config_.hidden_size;
+  assert(second_texts.empty() || second_texts.size() == sequences.size());
   float* row = workspace.hidden_.data();
   std::size_t tokens = 0;
-  for (const Sequence sequence : sequences) {
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const Sequence sequence = sequences[i];
     assert(!sequence.empty() && sequence.size() <= config_.max_positions());
+    const float* const second_text = second_texts.empty() ? nullptr : row + second_texts[i] * width;
     std::size_t position = config_.position_offset;
     for (const std::int32_t id : sequence) {
       std::size_t position_row = position;
@@ -227,6 +236,7 @@ void Encoder::embed_tokens(std::span<const Sequence> sequences, Workspace& works
         ++position;
       }
       add_rows(&words_.values[static_cast<std::size_t>(id) * width], &positions_[position_row * width], row, width);
+      if (second_text != nullptr && row >= second_text) add_rows(row, second_type_, row, width);
       row += width;
     }
     tokens += sequence.size();
@@ -350,12 +360,13 @@ void Encoder::prepare(std::size_t tokens) const {
   }
 }
 
-void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace) const {
+void Encoder::run(std::span<const Sequence> sequences, Workspace& workspace,
+                  std::span<const std::size_t> second_texts) const {
   std::size_t tokens = 0;
   for (const Sequence sequence : sequences) tokens += sequence.size();
   if (tokens == 0) return;
   reserve(tokens, workspace);
-  embed_tokens(sequences, workspace);
+  embed_tokens(sequences, second_texts, workspace);
   if (arithmetic_ != Arithmetic::int8) {
     const OpenMpThreads inside(threads_);  // oneDNN takes its number of threads from OpenMP, when making kernels too
     for (const Layer& layer : layers_) run_layer(layer, sequences, tokens, workspace);

@@ -111,8 +111,10 @@ class Encoder {
   std::span<const std::byte> packed() const noexcept { return packed_.values; }
 
   /// Runs the sequences, each of 1 to `max_positions()` ids below `vocabulary_size`, and leaves the last hidden states
-  /// in the workspace.
-  void run(std::span<const Sequence> sequences, Workspace& workspace) const;
+  /// in the workspace. `second_texts`: for each sequence the token at which its second text begins (token type 1), for
+  /// models that read two; empty when there are none.
+  void run(std::span<const Sequence> sequences, Workspace& workspace,
+           std::span<const std::size_t> second_texts = {}) const;
 
   /// Has oneDNN make its kernels for up to so many tokens, which their first use would wait for.
   void prepare(std::size_t tokens) const;
@@ -129,7 +131,8 @@ class Encoder {
   template <class Body>
   void for_each_part(std::size_t rows, Workspace& workspace, Body body) const;
   void reserve(std::size_t tokens, Workspace& workspace) const;
-  void embed_tokens(std::span<const Sequence> sequences, Workspace& workspace) const;
+  void embed_tokens(std::span<const Sequence> sequences, std::span<const std::size_t> second_texts,
+                    Workspace& workspace) const;
   void attend_all(std::span<const Sequence> sequences, Workspace& workspace) const;
   void run_layer(const Layer& layer, std::span<const Sequence> sequences, std::size_t tokens,
                  Workspace& workspace) const;
@@ -145,7 +148,8 @@ class Encoder {
   MatrixProduct down_;
   Shared<float> words_;               // [vocabulary_size, hidden]
   Shared<std::byte> packed_;          // what the following point into
-  const float* positions_ = nullptr;  // [position_rows, hidden], the row of token type 0 added
+  const float* positions_ = nullptr;    // [position_rows, hidden], the row of token type 0 added
+  const float* second_type_ = nullptr;  // [hidden], what token type 1 has over type 0
   LayerNorm norm_;
   std::vector<Layer> layers_;
 };

@@ -12,7 +12,7 @@
 namespace promptcache::embed {
 namespace {
 
-constexpr std::string_view magic = "promptcache packed weights 1\n";
+constexpr std::string_view magic = "promptcache packed weights 2\n";
 constexpr std::size_t header_size = 4096;  // the weights begin on a page
 
 std::string header_of(const Digest& key, std::span<const std::byte> packed) {

@@ -35,7 +35,7 @@ WeightsNotes::WeightsNotes(const std::string& weights_path)
       weights_path_(weights_path),
       stamp_(stamp_of(weights_path)) {
   if (read()) return;
-  cosines_.clear();
+  agreements_.clear();
   digest_ = sha256_file(weights_path);
   changed_ = stamp_of(weights_path) == stamp_;
 }
@@ -58,20 +58,20 @@ bool WeightsNotes::read() {
     const std::optional<Digest> digest = Digest::from_hex(notes.at("sha256").get<std::string>());
     if (!(stamp == stamp_) || !digest) return false;
     digest_ = *digest;
-    notes.at("lowest_cosines").get_to(cosines_);
+    notes.at("agreements").get_to(agreements_);
     return true;
   } catch (const std::exception&) {
     return false;
   }
 }
 
-std::optional<double> WeightsNotes::cosine(const std::string& precision) const {
-  const auto found = cosines_.find(precision + ", " + kernel_versions());
-  return found == cosines_.end() ? std::nullopt : std::optional(found->second);
+std::optional<double> WeightsNotes::agreement(const std::string& check) const {
+  const auto found = agreements_.find(check + ", " + kernel_versions());
+  return found == agreements_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void WeightsNotes::set_cosine(const std::string& precision, double cosine) {
-  cosines_[precision + ", " + kernel_versions()] = cosine;
+void WeightsNotes::set_agreement(const std::string& check, double agreement) {
+  agreements_[check + ", " + kernel_versions()] = agreement;
   changed_ = true;
 }
 
@@ -89,7 +89,7 @@ void WeightsNotes::save() noexcept {
                                   {"modified_ns", stamp_.modified_ns},
                                   {"inode", stamp_.inode},
                                   {"sha256", digest_.hex()},
-                                  {"lowest_cosines", cosines_}};
+                                  {"agreements", agreements_}};
     write_file_atomically(path_, notes.dump(2) + "\n");
     changed_ = false;
   } catch (const std::exception&) {  // read-only, or full

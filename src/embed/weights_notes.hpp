@@ -23,9 +23,9 @@ class WeightsNotes {
 
   const Digest& digest() const noexcept { return digest_; }
 
-  /// Lowest cosine of the self-check of a precision on this machine's kernels.
-  std::optional<double> cosine(const std::string& precision) const;
-  void set_cosine(const std::string& precision, double cosine);
+  /// Outcome of a self-check, named by precision and kind, on this machine's kernels.
+  std::optional<double> agreement(const std::string& check) const;
+  void set_agreement(const std::string& check, double agreement);
 
   /// Whether the file is the one that was opened, and old enough for a change to show in its time: what was made of it
   /// may be kept.
@@ -46,7 +46,7 @@ class WeightsNotes {
   std::string weights_path_;
   Stamp stamp_;
   Digest digest_;
-  std::map<std::string, double> cosines_;  // by precision and kernels
+  std::map<std::string, double> agreements_;  // by check and kernels
   bool changed_ = false;
 };
 

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <optional>
 
-#include "eval/parallel.hpp"
+#include "base/parallel.hpp"
 #include "eval/tally.hpp"
 #include "index/dot.hpp"
 #include "promptcache/base/error.hpp"
@@ -67,7 +67,7 @@ StreamSimulator::StreamSimulator(const PromptSet& prompts, const PromptVectors& 
   constexpr std::size_t tile = 256;
   std::atomic<std::size_t> found{0};
   SharedProgress progress(options.progress, "comparing", n, "prompts");
-  eval::in_parallel((n + at_once - 1) / at_once, options.threads, [&](std::size_t block) {
+  base::in_parallel((n + at_once - 1) / at_once, options.threads, [&](std::size_t block) {
     const std::size_t begin = block * at_once;
     const std::size_t end = std::min(n, begin + at_once);
     float similarities[tile];
@@ -132,7 +132,7 @@ StreamScore replay_shuffles(const PromptSet& prompts, const PromptVectors& vecto
                             const StreamRunOptions& options) {
   std::vector<StreamCounts> counts(plan.shuffles);
   SharedProgress progress(options.progress, "replaying", plan.shuffles, "shuffles");
-  eval::in_parallel(plan.shuffles, options.threads, [&](std::size_t shuffle) {
+  base::in_parallel(plan.shuffles, options.threads, [&](std::size_t shuffle) {
     counts[shuffle] =
         replay_stream(prompts, vectors, stream_requests(prompts.truth, plan, shuffle), tau, options.cache);
     progress.add(1);
@@ -152,7 +152,7 @@ std::vector<StreamScore> sweep_shuffles(const PromptSet& prompts, const PromptVe
   }
   std::vector<std::vector<StreamCounts>> counts(taus.size(), std::vector<StreamCounts>(plan.shuffles));
   SharedProgress progress(options.progress, "simulating", plan.shuffles * taus.size(), "streams");
-  eval::in_parallel(plan.shuffles, options.threads, [&](std::size_t shuffle) {
+  base::in_parallel(plan.shuffles, options.threads, [&](std::size_t shuffle) {
     const std::vector<std::size_t> requests = stream_requests(prompts.truth, plan, shuffle);
     for (std::size_t at = 0; at < taus.size(); ++at) {
       counts[at][shuffle] = bounded ? replay_stream(prompts, vectors, requests, taus[at], options.cache)

@@ -1,6 +1,7 @@
 #include "train/dataset.hpp"
 
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <unordered_map>
@@ -38,6 +39,26 @@ Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& to
     const double wanted = set.weight * static_cast<double>(sets.front().pairs->size());
     data.sets.push_back({begin, data.items.size(), static_cast<std::size_t>(std::llround(wanted))});
   }
+  return data;
+}
+
+Dataset make_paired_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& tokenizer,
+                            const PairReading& reading) {
+  std::vector<std::vector<Pair>> ordered;
+  std::vector<WeightedPairs> ordered_sets;
+  ordered.reserve(sets.size());
+  for (const WeightedPairs& set : sets) {
+    std::vector<Pair>& pairs = ordered.emplace_back(*set.pairs);
+    for (Pair& pair : pairs) {
+      if (pair.q2 < pair.q1) std::swap(pair.q1, pair.q2);
+    }
+    ordered_sets.push_back({&pairs, set.weight});
+  }
+  Dataset data = make_dataset(ordered_sets, tokenizer, "", std::numeric_limits<std::size_t>::max());
+  data.truncated =
+      static_cast<std::size_t>(std::count_if(data.items.begin(), data.items.end(), [&](const Dataset::Item& item) {
+        return reading(data, item).truncated();
+      }));
   return data;
 }
 

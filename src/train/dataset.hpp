@@ -7,6 +7,7 @@
 
 #include "promptcache/pairs/pair_file.hpp"
 #include "promptcache/text/tokenizer.hpp"
+#include "text/pair_encoding.hpp"
 
 namespace promptcache::train {
 
@@ -26,7 +27,7 @@ struct Dataset {
   std::vector<std::vector<std::int32_t>> texts;
   std::vector<Item> items;
   std::vector<Set> sets;
-  std::size_t truncated = 0;  ///< texts cut to the limit
+  std::size_t truncated = 0;  ///< texts cut to the limit, or pairs that are read together
 
   std::size_t length(const Item& item) const { return std::max(texts[item.first].size(), texts[item.second].size()); }
   std::size_t pairs_an_epoch() const;
@@ -40,6 +41,21 @@ struct WeightedPairs {
 
 Dataset make_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& tokenizer, const std::string& prefix,
                      std::size_t max_tokens);
+
+/// How two texts are read together.
+struct PairReading {
+  Architecture architecture = Architecture::bert;
+  std::size_t max_tokens = 0;
+
+  text::PairEncoding operator()(const Dataset& data, const Dataset::Item& item) const {
+    return text::paired(data.texts[item.first], data.texts[item.second], architecture, max_tokens);
+  }
+};
+
+/// The same for reading pairs together: texts are not cut, and the first of each item is the smaller one, as
+/// `PairScorer` puts them.
+Dataset make_paired_dataset(const std::vector<WeightedPairs>& sets, const Tokenizer& tokenizer,
+                            const PairReading& reading);
 
 /// The given items and their texts, as one set.
 Dataset part_of(const Dataset& data, const std::vector<std::size_t>& items);

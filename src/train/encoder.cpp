@@ -13,21 +13,27 @@ constexpr std::size_t layer_tensors = 16;
 
 }  // namespace
 
-TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, const EncoderConfig& config,
-                torch::Device device) {
+TokenBatch pack(std::span<const TokenSequence> sequences, const EncoderConfig& config, torch::Device device) {
   TokenBatch batch;
   batch.texts = static_cast<std::int64_t>(sequences.size());
   std::size_t longest = 0;
-  for (const auto* ids : sequences) longest = std::max(longest, ids->size());
+  for (const TokenSequence& sequence : sequences) longest = std::max(longest, sequence.ids.size());
   batch.longest = static_cast<std::int64_t>(longest);
+  bool several_types = false;
   std::vector<std::int64_t> ids;
   std::vector<std::int64_t> positions;
+  std::vector<std::int64_t> types;
   std::vector<std::int64_t> slots;
   std::vector<float> mask(sequences.size() * longest, -1e30F);
   for (std::size_t text = 0; text < sequences.size(); ++text) {
-    batch.lengths.push_back(static_cast<std::int64_t>(sequences[text]->size()));
-    for (std::size_t i = 0; i < sequences[text]->size(); ++i) {
-      ids.push_back((*sequences[text])[i]);
+    const TokenSequence& sequence = sequences[text];
+    const std::size_t second_text =
+        config.type_vocabulary_size > 1 ? sequence.second_text.value_or(sequence.ids.size()) : sequence.ids.size();
+    several_types = several_types || second_text < sequence.ids.size();
+    batch.lengths.push_back(static_cast<std::int64_t>(sequence.ids.size()));
+    for (std::size_t i = 0; i < sequence.ids.size(); ++i) {
+      ids.push_back(sequence.ids[i]);
+      types.push_back(i < second_text ? 0 : 1);
       positions.push_back(static_cast<std::int64_t>(i + config.position_offset));
       slots.push_back(static_cast<std::int64_t>(text * longest + i));
       mask[text * longest + i] = 0;
@@ -35,22 +41,28 @@ TokenBatch pack(std::span<const std::vector<std::int32_t>* const> sequences, con
   }
   batch.ids = torch::tensor(ids, torch::kInt64).to(device);
   batch.positions = torch::tensor(positions, torch::kInt64).to(device);
+  if (several_types) batch.types = torch::tensor(types, torch::kInt64).to(device);
   batch.slots = torch::tensor(slots, torch::kInt64).to(device);
   batch.mask = torch::tensor(mask, torch::kFloat32).view({batch.texts, 1, 1, batch.longest}).to(device);
   return batch;
 }
 
-Encoder::Encoder(const ModelDirectory& directory, const EncoderWeights& weights, torch::Device device)
+Encoder::Encoder(const ModelDirectory& directory, const EncoderWeights& weights, torch::Device device,
+                 const std::optional<PairHead>& head)
     : config_(directory.encoder()), pooling_(directory.pooling()) {
-  EncoderWeights copy = weights;  // the visitor wants to be able to write
-  for_each_encoder_tensor(
-      config_, copy, [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
-        const std::vector<std::int64_t> sizes(shape.begin(), shape.end());
-        torch::Tensor tensor = torch::from_blob(values.data(), sizes, torch::kFloat32).clone().to(device);
-        tensor.set_requires_grad(true);
-        parameters_.push_back(tensor);
-        names_.push_back(name);
-      });
+  const auto take = [&](const std::string& name, const std::vector<std::size_t>& shape, std::vector<float>& values) {
+    const std::vector<std::int64_t> sizes(shape.begin(), shape.end());
+    torch::Tensor tensor = torch::from_blob(values.data(), sizes, torch::kFloat32).clone().to(device);
+    tensor.set_requires_grad(true);
+    parameters_.push_back(tensor);
+    names_.push_back(name);
+  };
+  EncoderWeights copy = weights;  // the visitors want to be able to write
+  for_each_encoder_tensor(config_, copy, take);
+  if (!head) return;
+  head_at_ = parameters_.size();
+  PairHead head_copy = *head;
+  for_each_head_tensor(config_, head_copy, take);
 }
 
 torch::Tensor Encoder::layer_norm(const torch::Tensor& x, std::size_t at) const {
@@ -126,16 +138,21 @@ torch::Tensor Encoder::forward(const TokenBatch& batch, const ForwardOptions& op
   Pass pass{options, device().is_cpu() && !options.reference};
   const torch::Tensor words =
       options.word_rows.defined() ? options.word_rows : torch::embedding(parameters_[0], batch.ids);
-  torch::Tensor x = words + torch::embedding(parameters_[1], batch.positions) + parameters_[2].select(0, 0);
+  torch::Tensor x =
+      words + torch::embedding(parameters_[1], batch.positions) +
+      (batch.types.defined() ? torch::embedding(parameters_[2], batch.types) : parameters_[2].select(0, 0));
   x = pass.dropout(layer_norm(x, 3), config_.hidden_dropout);
   for (std::size_t i = 0; i < config_.layers; ++i) {
     x = layer(x, embedding_tensors + i * layer_tensors, batch, pass);
   }
+  const auto first_tokens = [&] {
+    return x.index_select(0, torch::nonzero(torch::remainder(batch.slots, batch.longest) == 0).view(-1));
+  };
+  if (reads_pairs()) return logits(first_tokens(), pass);
   const torch::Tensor text_of_token = torch::floor_divide(batch.slots, batch.longest);
   torch::Tensor pooled;
   if (pooling_ == Pooling::cls) {
-    const torch::Tensor first_tokens = torch::nonzero(torch::remainder(batch.slots, batch.longest) == 0).view(-1);
-    pooled = x.index_select(0, first_tokens);
+    pooled = first_tokens();
   } else {
     // The sum will do: the length of a vector is normalised away.
     pooled = torch::zeros({batch.texts, x.size(1)}, x.options()).index_add(0, text_of_token, x);
@@ -143,15 +160,38 @@ torch::Tensor Encoder::forward(const TokenBatch& batch, const ForwardOptions& op
   return torch::nn::functional::normalize(pooled, torch::nn::functional::NormalizeFuncOptions().p(2).dim(1));
 }
 
+torch::Tensor Encoder::logits(const torch::Tensor& first_tokens, Pass& pass) const {
+  const torch::Tensor dense = torch::tanh(linear(first_tokens, *head_at_, pass));
+  return linear(pass.dropout(dense, config_.hidden_dropout), *head_at_ + 2, pass);
+}
+
+namespace {
+
+void copy_out(const torch::Tensor& parameter, std::vector<float>& values) {
+  const torch::Tensor tensor = parameter.detach().to(torch::kCPU).contiguous();
+  const float* data = tensor.data_ptr<float>();
+  values.assign(data, data + tensor.numel());
+}
+
+}  // namespace
+
 EncoderWeights Encoder::weights() const {
   EncoderWeights result;
   std::size_t at = 0;
   for_each_encoder_tensor(config_, result,
                           [&](const std::string&, const std::vector<std::size_t>&, std::vector<float>& values) {
-                            const torch::Tensor tensor = parameters_[at++].detach().to(torch::kCPU).contiguous();
-                            const float* data = tensor.data_ptr<float>();
-                            values.assign(data, data + tensor.numel());
+                            copy_out(parameters_[at++], values);
                           });
+  return result;
+}
+
+PairHead Encoder::head() const {
+  PairHead result;
+  std::size_t at = head_at_.value();
+  for_each_head_tensor(config_, result,
+                       [&](const std::string&, const std::vector<std::size_t>&, std::vector<float>& values) {
+                         copy_out(parameters_[at++], values);
+                       });
   return result;
 }
 

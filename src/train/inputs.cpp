@@ -35,7 +35,7 @@ Json digests_of(const TrainOptions& options, const ModelDirectory& directory) {
 }
 
 Inputs read_inputs(const TrainOptions& options, const ModelDirectory& directory, std::size_t max_tokens,
-                   const LogCallback& log) {
+                   const std::optional<PairReading>& reading, const LogCallback& log) {
   const auto warn = [&](const std::string& text) {
     if (log) log(LogLevel::warning, text);
   };
@@ -59,7 +59,8 @@ Inputs read_inputs(const TrainOptions& options, const ModelDirectory& directory,
   const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(directory);
   std::size_t truncated = 0;
   const auto tokenized = [&](const std::vector<WeightedPairs>& parts) {
-    Dataset data = make_dataset(parts, *tokenizer, directory.prefix(), max_tokens);
+    Dataset data = reading ? make_paired_dataset(parts, *tokenizer, *reading)
+                           : make_dataset(parts, *tokenizer, directory.prefix(), max_tokens);
     truncated += data.truncated;
     return data;
   };
@@ -67,9 +68,11 @@ Inputs read_inputs(const TrainOptions& options, const ModelDirectory& directory,
   std::vector<Dataset> judging;
   for (const PairFile& file : judged) judging.push_back(tokenized({{&file.pairs}}));
   if (truncated > 0) {
-    warn(std::to_string(truncated) + " texts were longer than " + std::to_string(max_tokens) + " tokens and are cut");
+    warn(std::to_string(truncated) + (reading ? " pairs" : " texts") + " were longer than " +
+         std::to_string(max_tokens) + " tokens and are cut");
   }
-  return {std::move(train), Judge(std::move(judging), options.guard_slack), digests_of(options, directory), truncated};
+  return {std::move(train), Judge(std::move(judging), options.guard_slack, reading), digests_of(options, directory),
+          truncated};
 }
 
 }  // namespace promptcache::train

@@ -17,14 +17,15 @@ struct Inputs {
   Dataset train;  ///< the training pairs, then those mixed in
   Judge judge;
   Json digests;               ///< `digests_of` the options
-  std::size_t truncated = 0;  ///< texts cut to the limit
+  std::size_t truncated = 0;  ///< texts cut to the limit, or pairs that are read together
 };
 
 /// SHA-256 of the base model and of each file of a run.
 Json digests_of(const TrainOptions& options, const ModelDirectory& directory);
 
-/// Warns `log` of questions that are trained on and judged by, and of texts that are cut.
+/// Warns `log` of questions that are trained on and judged by, and of texts that are cut. `reading`: how pairs are read
+/// together, for a scorer.
 Inputs read_inputs(const TrainOptions& options, const ModelDirectory& directory, std::size_t max_tokens,
-                   const LogCallback& log);
+                   const std::optional<PairReading>& reading, const LogCallback& log);
 
 }  // namespace promptcache::train

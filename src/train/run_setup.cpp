@@ -41,6 +41,8 @@ bool parse_bf16(const std::string& name, torch::Device device) {
   return device.is_cuda();
 }
 
+const char* name_of(Kind kind) { return kind == Kind::encoder ? "encoder" : "pair"; }
+
 void check_options(const TrainOptions& options) {
   const auto require = [](bool good, const char* name, const std::string& found, const char* wanted) {
     if (!good) throw Error(ErrorCode::usage, {name}, found, wanted);
@@ -69,6 +71,15 @@ void check_options(const TrainOptions& options) {
   require(options.guard_slack >= 0 && options.guard_slack < 1, "guard-slack", std::to_string(options.guard_slack),
           "a number from 0 on, below 1");
   require(options.blends >= 1, "blends", "0", "at least 1");
+  if (options.kind == Kind::encoder) return;
+  const Loss loss = parse_loss(options.loss);
+  require(loss == Loss::bce || loss == Loss::sld || loss == Loss::sld_symmetric, "loss", "'" + options.loss + "'",
+          "bce, sld or sld-symmetric for a pair scorer: it has no vectors");
+  require(options.guards.empty() && options.blends == 1, "guard", "guards or blends for a pair scorer",
+          "none: its untouched weights know nothing of pairs");
+  require(options.preserve == 0, "preserve", std::to_string(options.preserve), "0 for a pair scorer");
+  require(options.head == Head::platt && !options.lambda && !options.offset, "head",
+          "a head of one's own for a pair scorer", "platt: it trains its logits themselves");
 }
 
 std::string prepare_output(const TrainOptions& options) {
@@ -96,7 +107,8 @@ std::string prepare_output(const TrainOptions& options) {
 Json settings_of(const TrainOptions& options, std::size_t max_tokens) {
   Json mix = Json::array();
   for (const MixedSet& set : options.mix) mix.push_back(set.weight);
-  return {{"head", name_of(options.head)},
+  return {{"kind", name_of(options.kind)},
+          {"head", name_of(options.head)},
           {"loss", options.loss},
           {"eps", options.eps},
           {"temperature", options.temperature},

@@ -19,6 +19,7 @@ void check_options(const TrainOptions& options);
 
 Loss parse_loss(const std::string& name);
 const char* name_of(Head head);
+const char* name_of(Kind kind);
 
 /// "auto" takes CUDA where there is one.
 torch::Device parse_device(const std::string& name);

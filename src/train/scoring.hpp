@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ torch::Tensor embed_texts(const ShardedEncoder& encoder, const Dataset& data, co
 /// Cosine of each item.
 std::vector<double> similarities(const torch::Tensor& vectors, const Dataset& data);
 
+/// What the encoder says of each item: the cosine of its texts, or the logit of the two when it reads pairs, which
+/// `reading` is for.
+std::vector<double> scores_of(const ShardedEncoder& encoder, const Dataset& data,
+                              const std::optional<PairReading>& reading, const char* stage,
+                              const ProgressCallback& progress);
+
 std::vector<double> labels_of(const Dataset& data);
 
 /// How good weights are: the validation AUC, and the AUC on each guard.
@@ -30,10 +37,11 @@ struct Verdict {
 /// Judges weights by pairs that are not trained on, and knows which of two are to be kept.
 class Judge {
  public:
-  /// `sets`: first the validation pairs, then the guards. `slack`: what the AUC on a guard may lose.
-  Judge(std::vector<Dataset> sets, double slack);
+  /// `sets`: first the validation pairs, then the guards. `slack`: what the AUC on a guard may lose. `reading`: as for
+  /// `scores_of`.
+  Judge(std::vector<Dataset> sets, double slack, const std::optional<PairReading>& reading = {});
 
-  /// Throws `Error(diverged)` naming `place` when a similarity is not finite.
+  /// Throws `Error(diverged)` naming `place` when a score is not finite.
   Verdict judge(const ShardedEncoder& encoder, const std::string& place, const ProgressCallback& progress) const;
 
   /// Whether `first` is better than `second`: it breaks the guards less or, that being equal, has the higher validation
@@ -48,6 +56,7 @@ class Judge {
 
   std::vector<Dataset> sets_;
   double slack_;
+  std::optional<PairReading> reading_;
 };
 
 }  // namespace promptcache::train

@@ -25,46 +25,45 @@ void ShardedEncoder::for_each_shard(Body body) const {
   });
 }
 
-torch::Tensor ShardedEncoder::embed(std::span<const Sequence* const> sequences) const {
+torch::Tensor ShardedEncoder::embed(std::span<const TokenSequence> sequences) const {
   std::vector<std::size_t> order(sequences.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return sequences[a]->size() < sequences[b]->size(); });
+                   [&](std::size_t a, std::size_t b) { return sequences[a].ids.size() < sequences[b].ids.size(); });
   constexpr std::size_t block = 32;
-  torch::Tensor vectors;
+  torch::Tensor outputs;
   {
     const torch::NoGradGuard no_grad;
-    const std::int64_t width = encoder_.parameters()[0].size(1);
-    vectors = torch::empty({static_cast<std::int64_t>(sequences.size()), width});
+    outputs = torch::empty({static_cast<std::int64_t>(sequences.size()), encoder_.outputs()});
   }
   for_each_shard([&](std::size_t shard) {
     const torch::NoGradGuard no_grad;
     for (std::size_t begin = shard * block; begin < order.size(); begin += threads_ * block) {
       const std::size_t end = std::min(order.size(), begin + block);
-      std::vector<const Sequence*> part;
+      std::vector<TokenSequence> part;
       std::vector<std::int64_t> rows;
       for (std::size_t i = begin; i < end; ++i) {
         part.push_back(sequences[order[i]]);
         rows.push_back(static_cast<std::int64_t>(order[i]));
       }
       const torch::Tensor out = encoder_.forward(pack(part, encoder_.config(), encoder_.device()));
-      vectors.index_copy_(0, torch::tensor(rows, torch::kInt64), out.to(torch::kCPU));
+      outputs.index_copy_(0, torch::tensor(rows, torch::kInt64), out.to(torch::kCPU));
     }
   });
-  return vectors;
+  return outputs;
 }
 
-torch::Tensor ShardedEncoder::forward(std::span<const Sequence* const> sequences, std::uint64_t seed, bool bf16) {
+torch::Tensor ShardedEncoder::forward(std::span<const TokenSequence> sequences, std::uint64_t seed, bool bf16) {
   shards_.assign(std::min(threads_, sequences.size()), {});
   const auto count = static_cast<std::int64_t>(sequences.size());
   const auto step = static_cast<std::int64_t>(shards_.size());
-  torch::Tensor vectors = torch::empty({count, encoder_.parameters()[0].size(1)}, encoder_.parameters()[0].options());
+  torch::Tensor outputs = torch::empty({count, encoder_.outputs()}, encoder_.parameters()[0].options());
   for_each_shard([&](std::size_t number) {
     if (number >= shards_.size()) return;
     const torch::AutoGradMode with_gradients(true);
     Shard& shard = shards_[number];
     // Texts of a batch are of like length and dealt out one by one, so the shards are about equal.
-    std::vector<const Sequence*> part;
+    std::vector<TokenSequence> part;
     for (std::size_t i = number; i < sequences.size(); i += shards_.size()) part.push_back(sequences[i]);
     shard.batch = pack(part, encoder_.config(), encoder_.device());
     shard.word_rows = encoder_.parameters()[0].detach().index_select(0, shard.batch.ids).requires_grad_(true);
@@ -73,15 +72,15 @@ torch::Tensor ShardedEncoder::forward(std::span<const Sequence* const> sequences
     options.seed = seed * 1024 + number;
     options.word_rows = shard.word_rows;
     options.bf16 = bf16;
-    shard.vectors = encoder_.forward(shard.batch, options);
+    shard.outputs = encoder_.forward(shard.batch, options);
     const torch::NoGradGuard no_grad;
-    vectors.slice(0, static_cast<std::int64_t>(number), count, step).copy_(shard.vectors.detach());
+    outputs.slice(0, static_cast<std::int64_t>(number), count, step).copy_(shard.outputs.detach());
   });
-  return vectors.requires_grad_(true);
+  return outputs.requires_grad_(true);
 }
 
-double ShardedEncoder::backward(const torch::Tensor& vectors) {
-  const torch::Tensor gradient = vectors.grad();
+double ShardedEncoder::backward(const torch::Tensor& outputs) {
+  const torch::Tensor gradient = outputs.grad();
   const auto step = static_cast<std::int64_t>(shards_.size());
   for_each_shard([&](std::size_t number) {
     if (number >= shards_.size()) return;
@@ -89,8 +88,8 @@ double ShardedEncoder::backward(const torch::Tensor& vectors) {
     std::vector<torch::Tensor> inputs(encoder_.parameters().begin() + 1, encoder_.parameters().end());
     inputs.push_back(shard.word_rows);
     const torch::Tensor part = gradient.slice(0, static_cast<std::int64_t>(number), gradient.size(0), step);
-    shard.gradients = torch::autograd::grad({shard.vectors}, inputs, {part.contiguous()});
-    shard.vectors = torch::Tensor();  // and with it the graph
+    shard.gradients = torch::autograd::grad({shard.outputs}, inputs, {part.contiguous()});
+    shard.outputs = torch::Tensor();  // and with it the graph
   });
   return sum_gradients();
 }

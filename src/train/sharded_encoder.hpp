@@ -15,24 +15,24 @@ namespace promptcache::train {
 /// depend on the number of shards and are the same at each run.
 class ShardedEncoder {
  public:
-  using Sequence = std::vector<std::int32_t>;
-
   ShardedEncoder(Encoder& encoder, std::size_t threads);
 
-  /// Vectors [sequences, hidden] on the CPU, without gradients or dropout.
-  torch::Tensor embed(std::span<const Sequence* const> sequences) const;
+  /// What the encoder makes of the sequences, [sequences, outputs], on the CPU, without gradients or dropout.
+  torch::Tensor embed(std::span<const TokenSequence> sequences) const;
 
-  /// Vectors for training on the encoder's device, with dropout: a leaf whose gradient `backward` takes on.
-  torch::Tensor forward(std::span<const Sequence* const> sequences, std::uint64_t seed, bool bf16 = false);
+  /// The same for training on the encoder's device, with dropout: a leaf whose gradient `backward` takes on.
+  torch::Tensor forward(std::span<const TokenSequence> sequences, std::uint64_t seed, bool bf16 = false);
 
-  /// Sets the gradients of all parameters from that of the last `forward`'s vectors, and returns their global norm.
-  double backward(const torch::Tensor& vectors);
+  /// Sets the gradients of all parameters from that of the last `forward`'s outputs, and returns their global norm.
+  double backward(const torch::Tensor& outputs);
+
+  const Encoder& encoder() const { return encoder_; }
 
  private:
   struct Shard {
     TokenBatch batch;
     torch::Tensor word_rows;  // leaf
-    torch::Tensor vectors;
+    torch::Tensor outputs;
     std::vector<torch::Tensor> gradients;  // of the parameters but the word embeddings, then of the word rows
   };
 

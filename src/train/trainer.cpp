@@ -12,9 +12,11 @@
 #include "promptcache/base/file.hpp"
 #include "promptcache/eval/platt.hpp"
 #include "promptcache/model/model_directory.hpp"
+#include "promptcache/model/pair_head.hpp"
 #include "promptcache/train/adamw.hpp"
 #include "promptcache/train/encoder.hpp"
 #include "promptcache/train/losses.hpp"
+#include "train/batch.hpp"
 #include "train/checkpoint.hpp"
 #include "train/dataset.hpp"
 #include "train/inputs.hpp"
@@ -37,14 +39,16 @@ class Run {
         loss_(parse_loss(options.loss)),
         blends_(options.guards.empty() ? options.blends : std::max<std::size_t>(options.blends, 5)),
         settings_(settings_of(options, max_tokens_)),
-        inputs_(read_inputs(options, directory_, max_tokens_, callbacks.log)),
+        reading_(options.kind == Kind::pair ? std::optional(PairReading{directory_.encoder().architecture, max_tokens_})
+                                            : std::nullopt),
+        inputs_(read_inputs(options, directory_, max_tokens_, reading_, callbacks.log)),
         train_(inputs_.train),
         judge_(inputs_.judge) {
     checkpoint_path_ = prepare_output(options);
     at::set_num_threads(static_cast<int>(options.threads));
     at::globalContext().setFlushDenormal(true);
     use_one_blas_thread();
-    encoder_ = std::make_unique<Encoder>(directory_, load_encoder_weights(directory_), device_);
+    encoder_ = std::make_unique<Encoder>(directory_, load_encoder_weights(directory_), device_, pair_head());
     sharded_ = std::make_unique<ShardedEncoder>(*encoder_, options.threads);
     std::vector<torch::Tensor> parameters = encoder_->parameters();
     std::vector<bool> decays;
@@ -108,8 +112,15 @@ class Run {
     if (callbacks_.record) callbacks_.record(line.dump());
   }
 
-  /// Layers count from 1, the embeddings are 0.
+  std::optional<PairHead> pair_head() const {
+    if (!reading_) return std::nullopt;
+    return is_sequence_classifier(directory_) ? load_pair_head(directory_)
+                                              : starting_pair_head(directory_, options_.seed);
+  }
+
+  /// Layers count from 1, the embeddings are 0, a head is as the last layer.
   double rate_of_layer(const std::string& name) const {
+    if (name.find("pooler") != std::string::npos || name.find("classifier") != std::string::npos) return 1;
     const std::size_t place = name.find("layer.");
     const double layer = place == std::string::npos ? 0 : std::stod(name.substr(place + 6)) + 1;
     return std::pow(options_.layer_decay, static_cast<double>(directory_.encoder().layers) - layer);
@@ -127,7 +138,9 @@ class Run {
   void start() {
     start_ = best_verdict_ = judge_.judge(*sharded_, "the untouched model", callbacks_.progress);
     Calibration head{options_.lambda.value_or(0.01), options_.offset.value_or(88)};
-    if (options_.head != Head::fixed && !(options_.lambda && options_.offset)) {
+    if (reading_) {
+      head = {1, 0};  // logits as they are
+    } else if (options_.head != Head::fixed && !(options_.lambda && options_.offset)) {
       constexpr std::size_t enough = 4096;                                     // pairs for two numbers
       std::vector<std::size_t> items = epoch_items(train_, options_.seed, 1);  // as the sets are mixed
       items.resize(std::min(items.size(), enough));
@@ -187,48 +200,6 @@ class Run {
     return options_.learning_rate * share;
   }
 
-  /// The distinct texts of a batch in order of length, and where each pair's two stand among them.
-  struct BatchTexts {
-    std::vector<const std::vector<std::int32_t>*> sequences;
-    torch::Tensor numbers;  // int64 [texts], rows of `before_`
-    BatchPairs pairs;
-  };
-
-  BatchTexts texts_of(const std::vector<std::size_t>& batch) const {
-    std::vector<std::size_t> texts;
-    for (std::size_t item : batch) {
-      texts.push_back(train_.items[item].first);
-      texts.push_back(train_.items[item].second);
-    }
-    const auto shorter = [&](std::size_t a, std::size_t b) {
-      return std::pair(train_.texts[a].size(), a) < std::pair(train_.texts[b].size(), b);
-    };
-    std::sort(texts.begin(), texts.end(), shorter);
-    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-    const auto places = [&](auto text_of) {
-      std::vector<std::int64_t> result;
-      for (std::size_t item : batch) {
-        const auto place = std::lower_bound(texts.begin(), texts.end(), text_of(train_.items[item]), shorter);
-        result.push_back(place - texts.begin());
-      }
-      return torch::tensor(result, torch::kInt64).to(device_);
-    };
-    BatchTexts result;
-    std::vector<std::int64_t> numbers;
-    for (std::size_t text : texts) {
-      result.sequences.push_back(&train_.texts[text]);
-      numbers.push_back(static_cast<std::int64_t>(text));
-      if (!groups_.empty()) result.pairs.groups.push_back(groups_[text]);
-    }
-    result.numbers = torch::tensor(numbers, torch::kInt64);
-    result.pairs.first = places([](const Dataset::Item& item) { return item.first; });
-    result.pairs.second = places([](const Dataset::Item& item) { return item.second; });
-    std::vector<float> labels;
-    for (std::size_t item : batch) labels.push_back(train_.items[item].label);
-    result.pairs.labels = torch::tensor(labels, torch::kFloat32).to(device_);
-    return result;
-  }
-
   torch::Tensor loss_of_batch(const torch::Tensor& vectors, const BatchPairs& pairs) const {
     if (loss_ == Loss::contrastive) return contrastive_loss(vectors, pairs, options_.temperature);
     if (loss_ == Loss::triplet) return triplet_loss(vectors, pairs, options_.margin);
@@ -238,6 +209,21 @@ class Run {
     return loss_of(loss_, similarity * torch::exp(-head_[0]) - head_[1], pairs.labels, options_.eps);
   }
 
+  torch::Tensor loss_on_texts(const std::vector<std::size_t>& batch, std::uint64_t seed, torch::Tensor& vectors) {
+    const TextBatch texts = text_batch(train_, batch, groups_, device_);
+    vectors = sharded_->forward(texts.sequences, seed, bf16_);
+    const torch::Tensor loss = loss_of_batch(vectors, texts.pairs);
+    if (options_.preserve == 0) return loss;
+    const torch::Tensor before = before_.index_select(0, texts.numbers).to(device_);
+    return loss + options_.preserve * preservation_loss(vectors, before, texts.pairs);
+  }
+
+  torch::Tensor loss_on_pairs(const std::vector<std::size_t>& batch, std::uint64_t seed, torch::Tensor& logits) {
+    const PairBatch pairs = pair_batch(train_, batch, *reading_, seed, device_);
+    logits = sharded_->forward(pairs.sequences(), seed, bf16_);
+    return loss_of(loss_, logits.view({-1}), pairs.labels, options_.eps);
+  }
+
   void train_step(const std::vector<std::size_t>& batch) {
     const auto begin = std::chrono::steady_clock::now();
     // Dropout draws from a generator seeded anew each step: a resumed run needs no saved generator state.
@@ -245,13 +231,8 @@ class Run {
     torch::manual_seed(seed);
     head_.mutable_grad() = torch::Tensor();
 
-    const BatchTexts texts = texts_of(batch);
-    const torch::Tensor vectors = sharded_->forward(texts.sequences, seed, bf16_);
-    torch::Tensor loss = loss_of_batch(vectors, texts.pairs);
-    if (options_.preserve > 0) {
-      const torch::Tensor before = before_.index_select(0, texts.numbers).to(device_);
-      loss = loss + options_.preserve * preservation_loss(vectors, before, texts.pairs);
-    }
+    torch::Tensor outputs;
+    const torch::Tensor loss = reading_ ? loss_on_pairs(batch, seed, outputs) : loss_on_texts(batch, seed, outputs);
     const double loss_value = loss.item<double>();
     if (!std::isfinite(loss_value)) {
       throw Error(ErrorCode::diverged,
@@ -259,7 +240,7 @@ class Run {
                   "loss " + std::to_string(loss_value), "a finite loss (a smaller learning rate may help)");
     }
     loss.backward();
-    double norm = sharded_->backward(vectors);
+    double norm = sharded_->backward(outputs);
     if (head_.grad().defined()) norm = std::hypot(norm, head_.grad().norm().item<double>());
     const double rate = learning_rate_now();
     optimizer_->step(rate, norm > options_.gradient_clip ? options_.gradient_clip / norm : 1.0);
@@ -417,18 +398,25 @@ class Run {
     // A learned head belongs to the trained weights, not to what lies on the way to them.
     if (options_.head == Head::platt || (options_.head == Head::learned && best_blend_ < 1)) {
       const Dataset& valid = judge_.valid();
-      const torch::Tensor vectors = embed_texts(*sharded_, valid, "calibrating", callbacks_.progress);
-      if (const auto fit = try_fit_platt(similarities(vectors, valid), labels_of(valid))) {
+      const std::vector<double> scores = scores_of(*sharded_, valid, reading_, "calibrating", callbacks_.progress);
+      if (const auto fit = try_fit_platt(scores, labels_of(valid))) {
         written_ = *fit;
       } else {
         note(LogLevel::warning,
-             "similarities of the validation pairs do not rise with the label: lambda and c are those "
+             "scores of the validation pairs do not rise with the label: lambda and c are those "
              "of training");
       }
     }
-    copy_companion_files(directory_, options_.out);
     EncoderWeights weights = encoder_->weights();
-    write_encoder_weights(options_.out + "/model.safetensors", directory_, weights);
+    const std::string weights_path = options_.out + "/model.safetensors";
+    if (reading_) {
+      PairHead pair_head = encoder_->head();
+      copy_pair_scorer_files(directory_, options_.out);
+      write_pair_scorer_weights(weights_path, directory_, weights, pair_head);
+    } else {
+      copy_companion_files(directory_, options_.out);
+      write_encoder_weights(weights_path, directory_, weights);
+    }
     Json json = {{"lambda", written_.lambda},
                  {"c", written_.offset},
                  {"training_head", {{"lambda", training_head.lambda}, {"c", training_head.offset}}}};
@@ -455,7 +443,8 @@ class Run {
   std::size_t max_tokens_;
   Loss loss_;
   std::size_t blends_;
-  Json settings_;  // as checkpoints and promptcache.json keep them
+  Json settings_;                       // as checkpoints and promptcache.json keep them
+  std::optional<PairReading> reading_;  // of a pair scorer
   Inputs inputs_;
   const Dataset& train_;
   const Judge& judge_;

@@ -102,3 +102,42 @@ TEST_CASE("what fails in the middle of many texts is thrown, whoever failed") {
     views[700] = texts[700];
   }
 }
+
+TEST_CASE("many pairs are scored as each alone") {
+  /// A pair's logit is the difference of its lengths.
+  class LengthScorer : public PairScorer {
+   public:
+    Digest identity() const override { return {}; }
+    PairReport score(std::span<const TextPair> pairs, std::span<float> logits) const override {
+      if (pairs.size() > 64) throw Error(ErrorCode::usage, {"here"}, "more", "64");
+      PairReport report;
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        logits[i] = static_cast<float>(pairs[i].first.size()) - static_cast<float>(pairs[i].second.size());
+        report.tokens += pairs[i].first.size() + pairs[i].second.size();
+        if (pairs[i].first.size() > 900) report.truncated.push_back(i);
+      }
+      return report;
+    }
+  };
+  const std::vector<std::string> texts = some_texts(1000);
+  std::vector<TextPair> pairs;
+  std::size_t tokens = 0, longer = 0;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    pairs.push_back({texts[i], texts[(7 * i + 1) % texts.size()]});
+    tokens += pairs.back().first.size() + pairs.back().second.size();
+    longer += texts[i].size() > 900 ? 1 : 0;
+  }
+  for (const std::size_t threads : {1, 4}) {
+    std::vector<float> logits(pairs.size());
+    std::size_t done = 0;
+    const BulkReport report =
+        score_all(LengthScorer(), pairs, threads, logits, [&](const Progress& progress) { done = progress.done; });
+    CHECK(report.tokens == tokens);
+    CHECK(report.truncated == longer);
+    CHECK(done == pairs.size());
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+      REQUIRE(logits[i] == LengthScorer().score_one(pairs[i].first, pairs[i].second));
+  }
+  std::vector<float> small(3);
+  test::require_error(ErrorCode::usage, {"3 floats", "1000"}, [&] { score_all(LengthScorer(), pairs, 1, small); });
+}

@@ -174,12 +174,12 @@ TEST_CASE("what opening found out is remembered beside the weights, while they a
   const Precision precision = open()->precision();
   nlohmann::json noted = nlohmann::json::parse(read_file(notes));
   CHECK(noted["sha256"] == sha256_file(weights).hex());
-  REQUIRE_FALSE(noted["lowest_cosines"].empty());
+  REQUIRE_FALSE(noted["agreements"].empty());
   CHECK(open()->identity() == identity);
 
   SECTION("and used") {
     noted["sha256"] = sha256("another").hex();
-    for (auto& cosine : noted["lowest_cosines"]) cosine = precision == Precision::int8 ? 0.5 : 1.0;
+    for (auto& cosine : noted["agreements"]) cosine = precision == Precision::int8 ? 0.5 : 1.0;
     copy.write("promptcache-notes.json", noted.dump());
     CHECK(open()->identity() != identity);
     CHECK(open()->precision() != precision);

@@ -118,8 +118,8 @@ TEST_CASE("sharded training gives the gradients of LibTorch's own operations on 
   Encoder encoder(model, load_encoder_weights(model), torch::kCPU);
   const std::vector<std::vector<std::int32_t>> ids = {
       {2, 7, 9, 3}, {2, 5, 3}, {2, 9, 9, 9, 8, 3}, {2, 3}, {2, 6, 7, 8, 3}};
-  std::vector<const std::vector<std::int32_t>*> sequences;
-  for (const auto& sequence : ids) sequences.push_back(&sequence);
+  std::vector<TokenSequence> sequences;
+  for (const auto& sequence : ids) sequences.push_back({sequence});
 
   ForwardOptions reference;
   reference.reference = true;

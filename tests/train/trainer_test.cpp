@@ -30,8 +30,8 @@ void require_golden_forward(const std::string& model, const std::string& golden_
     ids.push_back(
         tokenizer->encode(directory.prefix() + golden["texts"][i].get<std::string>(), directory.max_tokens()).ids);
   }
-  std::vector<const std::vector<std::int32_t>*> sequences;
-  for (const auto& sequence : ids) sequences.push_back(&sequence);
+  std::vector<TokenSequence> sequences;
+  for (const auto& sequence : ids) sequences.push_back({sequence});
   const torch::Tensor vectors = encoder.forward(pack(sequences, directory.encoder(), torch::kCPU));
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const auto wanted = golden["embeddings"][i].get<std::vector<double>>();

@@ -7,6 +7,7 @@
 
 #include "promptcache/base/progress.hpp"
 #include "promptcache/embed/embedder.hpp"
+#include "promptcache/embed/pair_scorer.hpp"
 
 namespace promptcache {
 
@@ -16,7 +17,7 @@ using VectorSink = std::function<void(std::span<const std::size_t> positions, st
 
 struct BulkReport {
   std::size_t tokens = 0;
-  std::size_t truncated = 0;      ///< texts longer than the encoder's window
+  std::size_t truncated = 0;      ///< texts, or pairs, longer than the encoder's window
   std::size_t unrepresented = 0;  ///< texts of which nothing but unknown tokens was left
 };
 
@@ -30,5 +31,9 @@ BulkReport embed_all(const Embedder& embedder, std::span<const std::string_view>
 /// The same into a matrix, row-major [texts.size(), dimension()]. Throws `Error(usage)` when `out` has another size.
 BulkReport embed_all(const Embedder& embedder, std::span<const std::string_view> texts, std::size_t threads,
                      std::span<float> out, const ProgressCallback& progress = {});
+
+/// Scores many pairs in the same way; a logit for each. Throws `Error(usage)` when `logits` has another size.
+BulkReport score_all(const PairScorer& scorer, std::span<const TextPair> pairs, std::size_t threads,
+                     std::span<float> logits, const ProgressCallback& progress = {});
 
 }  // namespace promptcache

@@ -21,6 +21,12 @@ enum class Head {
   learned,  ///< trained along, from the Platt fit or the given values; lambda as its logarithm
 };
 
+/// What is trained.
+enum class Kind {
+  encoder,  ///< one text, one vector: pairs are judged by the cosine of two
+  pair,     ///< a `PairScorer`: two texts read together, a logit
+};
+
 /// A further set of pairs to train on.
 struct MixedSet {
   std::string path;
@@ -33,6 +39,11 @@ struct TrainOptions {
   std::string train;  ///< pair files
   std::string valid;
   std::string out;  ///< directory for the result; absent or empty unless `resume`
+
+  /// A pair scorer is made from an encoder, with a new head, or goes on from one. It takes the first three losses and a
+  /// `max_tokens` for both texts together; there is nothing it should keep, so guards, blends and `preserve` are
+  /// refused. lambda and c are fitted to its logits on the validation pairs.
+  Kind kind = Kind::encoder;
   std::vector<MixedSet> mix;
 
   /// Pair files on which the AUC may fall by no more than `guard_slack` below the untouched model's. What breaks that
@@ -93,10 +104,11 @@ struct TrainCallbacks {
   std::function<bool()> stop;
 };
 
-/// Fine-tunes an encoder on labelled pairs and writes a model directory that sentence-transformers loads, with
-/// promptcache.json beside it. On the CPU the same options, data and thread count give the same bytes, also over
-/// interruptions. Throws `Error`: see pair files and model directories; usage for options out of range, an output
-/// directory that is not empty, or a validation file of one class; diverged when the loss is no longer finite.
+/// Fine-tunes an encoder or a pair scorer on labelled pairs and writes a model directory that sentence-transformers
+/// loads (SentenceTransformer, CrossEncoder), with promptcache.json beside it. On the CPU the same options, data and
+/// thread count give the same bytes, also over interruptions. Throws `Error`: see pair files and model directories;
+/// usage for options out of range, an output directory that is not empty, or a validation file of one class; diverged
+/// when the loss is no longer finite.
 TrainResult train(const TrainOptions& options, const TrainCallbacks& callbacks = {});
 
 }  // namespace promptcache::train

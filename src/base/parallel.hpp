@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace promptcache::eval {
+namespace promptcache::base {
 
 /// Calls work(0) ... work(count - 1) on `threads` threads, the caller's included. The first exception ends the rest and
 /// is thrown.
@@ -34,4 +34,4 @@ void in_parallel(std::size_t count, std::size_t threads, Work&& work) {
   if (failure) std::rethrow_exception(failure);
 }
 
-}  // namespace promptcache::eval
+}  // namespace promptcache::base
