@@ -139,12 +139,12 @@ void note_clusters(const Comparison& comparison, std::vector<std::string>& notes
 
 }  // namespace
 
-Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>& pairs,
-                    const std::vector<Pair>* calibration, const promptcache::EmbedderOptions& options,
-                    const promptcache::ProgressCallback& progress) {
-  const ModelScores scores(model_directory, options);
+Evaluation evaluate(const std::string& model_directory, const promptcache::PairFile& pairs,
+                    const promptcache::PairFile* calibration, const promptcache::EmbedderOptions& options,
+                    const promptcache::ProgressCallback& progress, const std::string& scorer_directory) {
+  const ModelScores scores(model_directory, options, scorer_directory);
   promptcache::PairSimilarities similarities = scores(pairs, progress);
-  const std::vector<std::uint8_t> positive = positives_of(pairs);
+  const std::vector<std::uint8_t> positive = positives_of(pairs.pairs);
 
   Evaluation result;
   result.similarities = std::move(similarities.values);
@@ -166,6 +166,7 @@ Evaluation evaluate(const std::string& model_directory, const std::vector<Pair>&
   }
   const promptcache::ModelExtras extras = promptcache::ModelDirectory::open(model_directory).extras();
   if (extras.lambda && extras.offset) result.head = {*extras.lambda, *extras.offset};
+  if (!scorer_directory.empty()) result.head = promptcache::Calibration{1, 0};  // scores are log-odds
   return result;
 }
 

@@ -106,10 +106,11 @@ struct ComparisonOptions {
   std::string model_directory;                                  ///< for the bounds; empty: none
 };
 
-/// Embeds the pairs, and the calibration pairs when there are some, and measures what needs one model only.
-Evaluation evaluate(const std::string& model_directory, const std::vector<promptcache::Pair>& pairs,
-                    const std::vector<promptcache::Pair>* calibration, const promptcache::EmbedderOptions& options,
-                    const promptcache::ProgressCallback& progress);
+/// Scores the pairs, and the calibration pairs when there are some, and measures what needs one model only. With a
+/// `scorer_directory` the model is the cascade of the two.
+Evaluation evaluate(const std::string& model_directory, const promptcache::PairFile& pairs,
+                    const promptcache::PairFile* calibration, const promptcache::EmbedderOptions& options,
+                    const promptcache::ProgressCallback& progress, const std::string& scorer_directory = "");
 
 /// Resamples, tests thresholds and compares; fills what `evaluate` left empty.
 Comparison compare(const std::vector<promptcache::Pair>& pairs, Evaluation model, std::optional<Evaluation> baseline,

@@ -14,6 +14,7 @@
 #include "promptcache/base/digest.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/eval/calibrate_cascade.hpp"
 #include "promptcache/model/model_directory.hpp"
 #include "promptcache/pairs/split.hpp"
 #include "tool.hpp"
@@ -24,7 +25,8 @@ using promptcache::Error;
 using promptcache::ErrorCode;
 
 struct Options {
-  std::string model, calibration, json;
+  std::string model, scorer, calibration, json;
+  bool cascade = false, guards = true;
   std::vector<std::string> train;
   promptcache::HitBoundOptions hits;
   bool deployed = false;
@@ -57,6 +59,44 @@ std::string why_no_threshold(const tool::WrongHits& hits) {
   return "the strictest one that could be tested has too many wrong hits";
 }
 
+nlohmann::ordered_json to_json(const promptcache::ThresholdChoice& choice) {
+  if (!choice.chosen) return nullptr;
+  return {{"hits", choice.chosen->hits}, {"wrong", choice.chosen->wrong}, {"upper_bound", choice.chosen->upper_bound}};
+}
+
+/// Fits evidence of all kinds to one probability, and writes it beside lambda and c.
+nlohmann::ordered_json calibrate_cascade(const Options& options, const promptcache::PairFile& pairs,
+                                         const std::vector<double>& similarities, const std::vector<double>& labels,
+                                         promptcache::CascadeRecord record, tool::ProgressBar& bar) {
+  std::vector<double> logits;
+  if (!options.scorer.empty()) {
+    const auto scorer = promptcache::TransformerPairScorer::open(options.scorer, options.embedder.options());
+    record.scorer = scorer->identity().hex();
+    logits = tool::pair_logits(*scorer, pairs.pairs, options.embedder.threads, bar.callback()).values;
+    bar.finish();
+  }
+  const auto guards = options.guards ? promptcache::Guards::english() : nullptr;
+  record.guards = options.guards;
+  record.calibration =
+      promptcache::calibrate_cascade(promptcache::evidence_of_pairs(pairs, similarities, logits, guards.get()), labels,
+                                     promptcache::components_of(pairs.pairs), guards.get(), options.hits);
+  promptcache::write_cascade(options.model, record);
+  const auto say = [&](const char* stage, const promptcache::ThresholdChoice& choice) {
+    if (choice.chosen) {
+      std::printf("  %s: %zu of %zu pairs served, %zu of them wrong, at most %.4g wrong\n", stage, choice.chosen->hits,
+                  choice.pairs, choice.chosen->wrong, choice.chosen->upper_bound);
+    } else {
+      std::printf("  %s: no threshold passed\n", stage);
+    }
+  };
+  std::printf("cascade%s:\n", options.deployed ? "" : ", thresholds not written since the pairs are not as deployed");
+  say("without the pair scorer", record.calibration.first);
+  if (!logits.empty()) say("with it", record.calibration.second);
+  return {{"model", nlohmann::ordered_json::parse(record.calibration.model.parameters())},
+          {"first", to_json(record.calibration.first)},
+          {"second", to_json(record.calibration.second)}};
+}
+
 int calibrate(const Options& options) {
   promptcache::fewest_trials(options.hits.target, options.hits.confidence);  // refuses what is out of range at once
   const promptcache::ModelDirectory directory = promptcache::ModelDirectory::open(options.model);
@@ -69,7 +109,7 @@ int calibrate(const Options& options) {
 
   const tool::ModelScores scores(options.model, options.embedder.options());
   tool::ProgressBar bar;
-  const std::vector<double> similarities = scores(pairs.pairs, bar.callback()).values;
+  const std::vector<double> similarities = scores(pairs, bar.callback()).values;
   bar.finish();
   std::vector<double> labels;
   for (const promptcache::Pair& pair : pairs.pairs) labels.push_back(pair.label);
@@ -109,6 +149,15 @@ int calibrate(const Options& options) {
   std::printf("%s: wrote lambda and c%s\n", target.c_str(), why.empty() ? " and the threshold" : "");
   if (!why.empty()) std::printf("  no threshold: %s\n", why.c_str());
   std::printf("  similarities in %s: serve in the same precision\n", record.precision.c_str());
+  nlohmann::ordered_json cascade;
+  if (options.cascade || !options.scorer.empty()) {
+    promptcache::CascadeRecord kept;
+    kept.deployed = options.deployed;
+    kept.options = options.hits;
+    kept.file_sha256 = sha256;
+    kept.embedder = record.embedder;
+    cascade = calibrate_cascade(options, pairs, similarities, labels, std::move(kept), bar);
+  }
   if (!options.json.empty()) {
     nlohmann::ordered_json json = {
         {"lambda", record.head.lambda},  {"c", record.head.offset},       {"threshold", nullptr},
@@ -117,6 +166,7 @@ int calibrate(const Options& options) {
         {"warnings", warnings}};
     if (record.threshold) json["threshold"] = record.threshold->threshold;
     json["wrong_hits"] = tool::to_json(hits);
+    if (!cascade.is_null()) json["cascade"] = cascade;
     promptcache::write_file_atomically(options.json, json.dump(2) + "\n");
   }
   return tool::done;
@@ -138,6 +188,10 @@ int main(int argc, char** argv) {
   app.add_flag("--deployed", options.deployed,
                "the pairs are drawn as deployed: a prompt and its nearest cached neighbour;\n"
                "without it no threshold is written, and an older one is removed");
+  app.add_flag("--cascade", options.cascade,
+               "also fit similarity, lengths and guards' findings to one probability, for CascadePolicy");
+  app.add_option("--scorer", options.scorer, "pair scorer directory: the cascade's second stage (implies --cascade)");
+  app.add_flag("!--no-guards", options.guards, "a cascade without guards");
   tool::add_hit_bound_flags(app, options.hits);
   app.add_option("--train", options.train, "training pairs, to warn of questions that occur in both; may be repeated");
   options.embedder.add_to(app);

@@ -9,15 +9,18 @@
 #include "evaluation.hpp"
 #include "hit_bound_flags.hpp"
 #include "progress_bar.hpp"
+#include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
+#include "promptcache/model/model_directory.hpp"
+#include "promptcache/model/pair_head.hpp"
 #include "stream.hpp"
 #include "tool.hpp"
 
 namespace {
 
 struct Options {
-  std::string model, baseline, pairs, calibration, valid, learning, json, curve, report;
+  std::string kind, model, scorer, baseline, pairs, calibration, valid, learning, json, curve, report;
   promptcache::HitBoundOptions hits;
   bool deployed = false;
   std::size_t resamples = 1000;
@@ -48,10 +51,26 @@ int forecast_only(const Options& options) {
   return tool::done;
 }
 
+/// Whether the directories are what --kind says; without --kind they say it themselves.
+void require_kind(const Options& options) {
+  const bool pair = promptcache::is_sequence_classifier(promptcache::ModelDirectory::open(options.model));
+  const char* found = !options.scorer.empty() ? "cascade" : pair ? "pair" : "encoder";
+  if (!options.kind.empty() && options.kind != found) {
+    throw promptcache::Error(promptcache::ErrorCode::usage, {"--kind"}, options.kind,
+                             std::string("what the directories hold, ") + found +
+                                 (options.kind == "cascade" ? ": a cascade needs --scorer" : ""));
+  }
+  if (!options.valid.empty() && std::string(found) != "encoder") {
+    throw promptcache::Error(promptcache::ErrorCode::usage, {"--valid"}, std::string("a model of kind ") + found,
+                             "an encoder: streams of vectors are simulated");
+  }
+}
+
 int evaluate(const Options& options, tool::Provenance provenance) {
   if (!options.learning.empty() && options.model.empty() && options.pairs.empty()) return forecast_only(options);
   if (options.model.empty()) throw CLI::RequiredError("--model");
   if (options.pairs.empty()) throw CLI::RequiredError("--pairs");
+  require_kind(options);
   promptcache::fewest_trials(options.hits.target, options.hits.confidence);  // refuses what is out of range at once
   if (!options.report.empty()) tool::check_report(options.report);
   for (const std::string& path : {options.json, options.curve}) {
@@ -62,13 +81,13 @@ int evaluate(const Options& options, tool::Provenance provenance) {
   const std::optional<promptcache::PairFile> calibration = read_optional(options.calibration);
   std::optional<tool::LearningForecast> learning = read_learning(options.learning);
   tool::ProgressBar bar;
-  const auto run = [&](const std::string& directory) {
-    return tool::evaluate(directory, pairs.pairs, calibration ? &calibration->pairs : nullptr,
-                          options.embedder.options(), bar.callback());
+  const auto run = [&](const std::string& directory, const std::string& scorer) {
+    return tool::evaluate(directory, pairs, calibration ? &*calibration : nullptr, options.embedder.options(),
+                          bar.callback(), scorer);
   };
-  const tool::Evaluation model = run(options.model);
+  const tool::Evaluation model = run(options.model, options.scorer);
   const std::optional<tool::Evaluation> baseline =
-      options.baseline.empty() ? std::nullopt : std::optional(run(options.baseline));
+      options.baseline.empty() ? std::nullopt : std::optional(run(options.baseline, ""));
 
   tool::ReportInput report;
   const auto stream = [&](const std::string& directory) {
@@ -131,6 +150,10 @@ int main(int argc, char** argv) {
       "pc-eval"};
   Options options;
   app.add_option("--model", options.model, "model directory (required, unless --learning-curve stands alone)");
+  app.add_option("--scorer", options.scorer,
+                 "pair scorer directory: judges the cascade of --model and it that pc-calibrate fitted");
+  app.add_option("--kind", options.kind, "encoder, pair or cascade: refuse anything else (default: what is found)")
+      ->check(CLI::IsMember({"encoder", "pair", "cascade"}));
   app.add_option("--baseline", options.baseline, "model directory to compare with, on the same pairs");
   app.add_option("--pairs", options.pairs, "TSV or JSON lines with q1, q2, label; may be gzip (required likewise)");
   app.add_option("--calibration", options.calibration,

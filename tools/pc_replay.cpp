@@ -80,7 +80,9 @@ int replay(const Options& options) {
                                "records as DecisionRecorder writes them, or --threshold or --model");
     }
     ++counts.decided;
-    const Decision now = policy->decide({then.entry, then.similarity, then.next_similarity});
+    promptcache::Evidence evidence = then.evidence;
+    if (evidence.entry == 0) evidence = {then.entry, then.similarity, then.next_similarity};  // an older record
+    const Decision now = policy->decide(evidence);
     counts.served_then += then.serve ? 1 : 0;
     counts.served_now += now.serve ? 1 : 0;
     counts.fewer += then.serve && !now.serve ? 1 : 0;

@@ -71,7 +71,7 @@ promptcache::EmbedderOptions embedder_of(const TrainOptions& options) {
 std::optional<double> auc_on(const std::string& model, const promptcache::PairFile& test, const TrainOptions& options,
                              const promptcache::ProgressCallback& progress) {
   const promptcache::EmbedderOptions embedder = embedder_of(options);
-  const auto auc = tool::evaluate(model, test.pairs, nullptr, embedder, progress).auc;
+  const auto auc = tool::evaluate(model, test, nullptr, embedder, progress).auc;
   return auc ? std::optional(auc->value) : std::nullopt;
 }
 
@@ -127,7 +127,7 @@ int train(const Request& request, const std::string& command) {
   if (test) {
     const promptcache::EmbedderOptions embedder = embedder_of(options);
     const auto of = [&](const std::string& model) {
-      return tool::evaluate(model, test->pairs, nullptr, embedder, bar.callback());
+      return tool::evaluate(model, *test, nullptr, embedder, bar.callback());
     };
     tool::ComparisonOptions compared;
     compared.bootstrap.threads = options.threads;

@@ -61,4 +61,6 @@ CacheStats Cache::stats() const { return core_->stats(); }
 
 void Cache::wait_for_re_embedding() const { core_->wait_for_re_embedding(); }
 
+void Cache::wait_for_verdicts() const { core_->audits.wait(); }
+
 }  // namespace promptcache

@@ -18,25 +18,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Adds the time until the end of the scope to `sum`.
-class Stopwatch {
- public:
-  explicit Stopwatch(std::chrono::nanoseconds& sum) : sum_(sum), start_(Clock::now()) {}
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() { sum_ += Clock::now() - start_; }
-
- private:
-  std::chrono::nanoseconds& sum_;
-  Clock::time_point start_;
-};
-
 CacheOptions with_defaults(CacheOptions options) {
   const auto require = [](bool good, const char* place, const char* found, const char* wanted) {
     if (!good) throw Error(ErrorCode::usage, {place}, found, wanted);
   };
   require(options.embedder != nullptr, "CacheOptions.embedder", "none", "an embedder");
   require(options.policy != nullptr, "CacheOptions.policy", "none", "a policy");
+  const CachePolicy& policy = *options.policy;
+  require(options.guards != nullptr || !policy.wants_guards(), "CacheOptions.guards", "none",
+          "guards, since the policy weighs what they find");
+  require(options.judge != nullptr || !policy.audits(), "CacheOptions.judge", "none",
+          "a judge of responses, since the policy audits");
   require(options.max_stuck > 0, "CacheOptions.max_stuck", "0", "at least 1");
   if (!options.store) options.store = std::make_shared<MemoryStore>();
   if (!options.make_index) {
@@ -49,7 +41,8 @@ CacheOptions with_defaults(CacheOptions options) {
 cache::DecisionLog::Record log_record(const Decision& decision, std::uint64_t instance) {
   return {instance,
           decision.id,
-          {decision.entry, decision.similarity, decision.next_similarity},
+          decision.evidence.entry != 0 ? decision.evidence
+                                       : Evidence{decision.entry, decision.similarity, decision.next_similarity},
           decision.reason == Reason::similar,
           decision.request,
           decision.candidate};
@@ -64,7 +57,9 @@ Cache::Core::Core(CacheOptions given)
       instance(store::random_instance()),
       indexes(options.make_index, dimension),
       decisions(options.remembered_decisions),
-      workers(options.max_stuck) {}
+      workers(options.max_stuck),
+      audits(options.judge),
+      coins_(store::random_instance()) {}
 
 void Cache::Core::close() {
   const auto deadline = Clock::now() + options.closing_wait;
@@ -77,6 +72,8 @@ void Cache::Core::close() {
   }
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
   workers.close(std::max(left, std::chrono::milliseconds(0)));
+  const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+  audits.close(std::max(rest, std::chrono::milliseconds(0)));
 }
 
 Digest Cache::Core::stored_scope(const ScopeId& scope) const {
@@ -105,6 +102,7 @@ void Cache::Core::look_up(Lookup::State& ticket, TimePoint start) {
   ticket.invalidations = invalidations.count();
   if (ticket.timeout) ticket.deadline = start + *ticket.timeout;
   const std::optional<TimePoint> deadline = ticket.deadline;
+  ticket.probe.deadline = deadline;
 
   within(deadline, ticket.probe, &decision.reason, [](Core& core, Probe& probe) { core.find_exact(probe); });
   auto end = Clock::now();
@@ -124,6 +122,7 @@ void Cache::Core::look_up(Lookup::State& ticket, TimePoint start) {
         core.find_exact(probe);
         if (!probe.hit) core.find_similar(probe);
       });
+      if (ticket.probe.offered) conclude(ticket);
     }
     end = Clock::now();
   }
@@ -183,129 +182,31 @@ void Cache::Core::find_exact(Probe& probe) {
   decision.serve = true;
   decision.similarity = 1;
   decision.reason = Reason::exact_match;
-  serve(probe, entry, Outcome::exact_hit);
+  answer(probe, *entry, Outcome::exact_hit);
+  note_use(*entry);
 }
 
-void Cache::Core::serve(Probe& probe, const EntryPointer& entry, Outcome outcome) {
+void Cache::Core::answer(Probe& probe, const Entry& entry, Outcome outcome) {
   probe.hit = true;
   probe.reply.outcome = outcome;
-  probe.reply.response = entry->response;
-  probe.reply.chunks = entry->chunks;
-  probe.reply.decision.entry = entry->id;
-  probe.reply.decision.candidate = entry->key;
+  probe.reply.response = entry.response;
+  probe.reply.chunks = entry.chunks;
+  probe.reply.decision.entry = entry.id;
+  probe.reply.decision.candidate = entry.key;
+}
+
+void Cache::Core::note_use(const Entry& entry) {
   std::string what;
   const bool noted = attempt(
       [&] {
-        options.store->touch(entry->id);
-        if (!options.extend_on_hit || entry->lifetime.count() == 0) return;
-        Entry::TimePoint expires = options.clock() + entry->lifetime;
-        if (options.max_age) expires = std::min(expires, entry->created + *options.max_age);
-        options.store->extend(entry->id, expires);
+        options.store->touch(entry.id);
+        if (!options.extend_on_hit || entry.lifetime.count() == 0) return;
+        Entry::TimePoint expires = options.clock() + entry.lifetime;
+        if (options.max_age) expires = std::min(expires, entry.created + *options.max_age);
+        options.store->extend(entry.id, expires);
       },
       what);
   if (!noted) note_failure("store", what.c_str(), "use not noted");
-}
-
-/// Fills the vector, or says why the prompt takes part in exact matches only.
-void Cache::Core::embed(Probe& probe) {
-  const Stopwatch watch(probe.reply.decision.timings.embed);
-  Reason& reason = probe.reply.decision.reason;
-  probe.embedded = true;
-  if (probe.prompt.empty()) {
-    reason = Reason::unrepresented;
-    return;
-  }
-  std::vector<float> vector(dimension);
-  EmbedReport report;
-  std::string what;
-  const std::string_view text = probe.prompt;
-  if (!attempt([&] { report = options.embedder->embed({&text, 1}, vector); }, what)) {
-    reason = Reason::embedder_failed;
-    note_failure("embedder", what.c_str(), "exact matches only");
-  } else if (!report.truncated.empty() || !report.unrepresented.empty()) {
-    reason = report.truncated.empty() ? Reason::unrepresented : Reason::truncated;
-  } else {
-    probe.vector = std::move(vector);
-  }
-}
-
-/// The nearest entries that may be served, with their similarities. False, with the reason, when a part fails.
-bool Cache::Core::read_candidates(Probe& probe, std::vector<Candidate>& candidates,
-                                  std::vector<EntryPointer>& entries) {
-  constexpr std::size_t wanted = 4;  // the nearest may have been removed a moment ago
-  Reason& reason = probe.reply.decision.reason;
-  std::string what;
-  std::vector<Candidate> found;
-  const bool searched = attempt(
-      [&] {
-        if (const auto index = indexes.find(probe.scope)) found = index->search(probe.vector, wanted);
-      },
-      what);
-  if (!searched) {
-    reason = Reason::index_failed;
-    note_failure("index", what.c_str(), "answered as a miss");
-    probe.vector.clear();  // it may be the vector that is bad
-    return false;
-  }
-  bool wrong = false;
-  const bool read = attempt(
-      [&] {
-        for (const Candidate& candidate : found) {
-          EntryPointer entry = options.store->get(candidate.id);
-          if (!entry || !servable(*entry)) continue;
-          if (options.store->is_wrong_pair(probe.key, entry->key)) {
-            wrong = true;
-            continue;
-          }
-          candidates.push_back(candidate);
-          entries.push_back(std::move(entry));
-        }
-      },
-      what);
-  if (!read) {
-    reason = Reason::store_failed;
-    note_failure("store", what.c_str(), "answered as a miss");
-    return false;
-  }
-  if (!entries.empty()) return true;
-  if (reason != Reason::store_failed) reason = wrong ? Reason::reported_wrong : Reason::no_candidate;
-  return false;
-}
-
-void Cache::Core::find_similar(Probe& probe) {
-  Decision& decision = probe.reply.decision;
-  embed(probe);
-  if (probe.vector.empty()) return;
-  std::vector<Candidate> candidates;
-  std::vector<EntryPointer> entries;
-  {
-    const Stopwatch watch(decision.timings.search);
-    if (!read_candidates(probe, candidates, entries)) return;
-  }
-  // Rounding makes 1.0000001 of equal vectors, which would be above a threshold of 1.
-  const auto similarity_of = [](const Candidate& candidate) {
-    return std::clamp(static_cast<double>(candidate.similarity), -1.0, 1.0);
-  };
-  Evidence evidence{candidates[0].id, similarity_of(candidates[0]), {}};
-  if (entries.size() > 1) evidence.next_similarity = similarity_of(candidates[1]);
-  std::string what;
-  Decision judged;
-  {
-    const Stopwatch watch(decision.timings.decide);
-    if (!attempt([&] { judged = options.policy->decide(evidence); }, what)) {
-      decision.reason = Reason::policy_failed;
-      note_failure("policy", what.c_str(), "answered as a miss");
-      return;
-    }
-  }
-  judged.id = decision.id;
-  judged.request = decision.request;
-  judged.entry = evidence.entry;
-  judged.candidate = entries[0]->key;
-  judged.next_similarity = evidence.next_similarity;
-  judged.timings = decision.timings;
-  decision = judged;
-  if (decision.serve) serve(probe, entries[0], Outcome::semantic_hit);
 }
 
 void Cache::Core::coalesce(Core* core, Lookup::State& ticket, const Reply& result) {
@@ -321,37 +222,6 @@ void Cache::Core::coalesce(Core* core, Lookup::State& ticket, const Reply& resul
   ++core->metrics.coalesced;
   if (reply.decision.entry != 0) core->decisions.keep(log_record(reply.decision, core->instance));
   core->record(ticket);
-}
-
-void Cache::Core::join_similar(Lookup::State& ticket) {
-  cache::Probe& probe = ticket.probe;
-  if (probe.vector.empty()) return;
-  auto [place, found] = near_flights->enter(probe.scope, probe.key, probe.vector);
-  ticket.near = std::move(place);
-  if (!found) return;
-  Decision judged;
-  std::string what;
-  if (!attempt([&] { judged = options.policy->decide({0, found->similarity, {}}); }, what)) {
-    note_failure("policy", what.c_str(), "computed for itself");
-    return;
-  }
-  if (!judged.serve) return;
-  ticket.near = nullptr;  // who waits is no leader for others
-  const auto result = flights->watch(found->key, ticket.deadline);
-  if (!result || result->decision.entry == 0) {
-    ticket.near = near_flights->enter(probe.scope, probe.key, probe.vector).first;
-    return;
-  }
-  Reply reply = *result;
-  reply.decision.similarity = found->similarity;
-  reply.decision.threshold = judged.threshold;
-  reply.decision.probability = judged.probability;
-  reply.decision.bound = judged.bound;
-  reply.decision.next_similarity = {};
-  reply.decision.reason = Reason::similar;
-  --metrics.misses[static_cast<std::size_t>(probe.reply.decision.reason)];  // as it was counted before
-  coalesce(this, ticket, reply);
-  flights->settle(*ticket.seat, std::make_shared<const Reply>(probe.reply));
 }
 
 bool Cache::Core::report(DecisionId id, Feedback feedback) {

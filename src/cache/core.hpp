@@ -5,10 +5,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "cache/audits.hpp"
 #include "cache/decision_log.hpp"
 #include "cache/invalidation_log.hpp"
 #include "cache/metrics.hpp"
@@ -29,7 +31,10 @@ struct Probe {
   Digest key;
   std::string prompt;
 
-  Reply reply;  // of a hit; of a miss the decision only
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+
+  Reply reply;                       // of a hit; of a miss the decision only
+  EntryStore::EntryPointer offered;  // the candidate that the policy was asked about, until it is concluded
   bool hit = false;
   bool embedded = false;  // `vector` is final: the prompt's, or empty when it takes part in exact matches only
   std::vector<float> vector;
@@ -50,6 +55,7 @@ struct Lookup::State {
   Entry::TimePoint started;
   bool waiting = false;  // as last seen
   cache::NearFlights::Place near;
+  std::unique_ptr<cache::Audit> audit;
 };
 
 /// The cache behind its interface; tickets keep it alive while they insert.
@@ -67,6 +73,7 @@ struct Cache::Core : std::enable_shared_from_this<Cache::Core> {
   cache::WorkerPool workers;
   std::shared_ptr<cache::SingleFlight> flights = std::make_shared<cache::SingleFlight>();
   std::shared_ptr<cache::NearFlights> near_flights = std::make_shared<cache::NearFlights>();
+  cache::AuditQueue audits;
 
   explicit Core(CacheOptions given);
 
@@ -102,9 +109,14 @@ struct Cache::Core : std::enable_shared_from_this<Cache::Core> {
   void find_exact(cache::Probe& probe);
   void embed(cache::Probe& probe);
   void find_similar(cache::Probe& probe);
-  bool read_candidates(cache::Probe& probe, std::vector<Candidate>& candidates, std::vector<EntryPointer>& entries);
+  bool search(cache::Probe& probe, std::vector<Candidate>& found);
+  bool read_candidates(cache::Probe& probe, Evidence& evidence, EntryPointer& best);
+  void score_pair(const cache::Probe& probe, const Entry& entry, Evidence& evidence, std::chrono::nanoseconds& time);
+  double draw_coin();
+  void conclude(Lookup::State& ticket);
   bool servable(const Entry& entry);
-  void serve(cache::Probe& probe, const EntryPointer& entry, Outcome outcome);
+  void answer(cache::Probe& probe, const Entry& entry, Outcome outcome);
+  void note_use(const Entry& entry);
   void accept(Lookup::State& ticket);
   void record(const Lookup::State& ticket) const;
   void store_and_index(Insertion& work);
@@ -115,6 +127,10 @@ struct Cache::Core : std::enable_shared_from_this<Cache::Core> {
   void index_stored_entries();
   void re_embed(EntryId id);
   void note_failure(const char* part, const char* what, const char* consequence);
+
+  std::atomic<std::int64_t> slow_score_{0};  // nanoseconds that the pair scorer took in slow calls of late
+  std::mutex coin_mutex_;
+  std::mt19937_64 coins_;
 
   mutable std::mutex background_mutex_;  // of the next three
   mutable std::condition_variable background_changed_;

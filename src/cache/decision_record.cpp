@@ -52,10 +52,21 @@ std::string to_json(const DecisionRecord& record) {
                {"threshold", or_null(decision.threshold)},
                {"probability", or_null(decision.probability)},
                {"bound", or_null(decision.bound)}};
+  if (const Evidence& evidence = decision.evidence; evidence.entry != 0) {
+    json["evidence"] = {{"coin", evidence.coin},
+                        {"pair_logit", or_null(evidence.pair_logit)},
+                        {"guards", evidence.guards ? Json(*evidence.guards) : Json()},
+                        {"agreement", or_null(evidence.agreement)},
+                        {"prompt_bytes", evidence.prompt_bytes},
+                        {"candidate_bytes", evidence.candidate_bytes}};
+    json["audit_probability"] = or_null(decision.audit_probability);
+    json["audit"] = decision.audit;
+  }
   const Timings& timings = decision.timings;
   json["nanoseconds"] = {{"exact", timings.exact.count()},
                          {"embed", timings.embed.count()},
                          {"search", timings.search.count()},
+                         {"score", timings.score.count()},
                          {"decide", timings.decide.count()}};
   return json.dump();
 }
@@ -108,9 +119,28 @@ DecisionRecord decision_record_from_json(std::string_view line, const std::strin
     decision.threshold = optional("threshold");
     decision.probability = optional("probability");
     decision.bound = optional("bound");
+    if (json.contains("evidence")) {
+      const Json& known = json["evidence"];
+      const auto number = [&](const char* key) {
+        return known.at(key).is_null() ? std::nullopt : std::optional(known.at(key).get<double>());
+      };
+      Evidence& evidence = decision.evidence;
+      evidence.entry = decision.entry;
+      evidence.similarity = decision.similarity;
+      evidence.next_similarity = decision.next_similarity;
+      evidence.coin = known.at("coin").get<double>();
+      evidence.pair_logit = number("pair_logit");
+      if (!known.at("guards").is_null()) evidence.guards = known["guards"].get<std::uint64_t>();
+      evidence.agreement = number("agreement");
+      evidence.prompt_bytes = known.at("prompt_bytes").get<std::uint32_t>();
+      evidence.candidate_bytes = known.at("candidate_bytes").get<std::uint32_t>();
+      decision.audit_probability = optional("audit_probability");
+      decision.audit = at("audit").get<std::uint64_t>();
+    }
     const Json& times = at("nanoseconds");
     const auto time = [&](const char* key) { return std::chrono::nanoseconds(times.at(key).get<std::int64_t>()); };
-    decision.timings = {time("exact"), time("embed"), time("search"), time("decide")};
+    decision.timings = {time("exact"), time("embed"), time("search"),
+                        times.contains("score") ? time("score") : std::chrono::nanoseconds(0), time("decide")};
     return record;
   } catch (const nlohmann::json::exception& error) {
     throw refuse(error.what());

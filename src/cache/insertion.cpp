@@ -113,6 +113,10 @@ void Cache::Core::store_and_index(Insertion& work) {
 
 std::optional<EntryId> Cache::Core::insert(Lookup::State& ticket, Response response) {
   const auto start = Clock::now();
+  if (ticket.audit) {
+    ticket.audit->computed(response.text);
+    audits.add(std::move(ticket.audit));
+  }
   const bool ended = response.ttl && response.ttl->count() <= 0;
   if (!response.cacheable || ended) {
     if (ticket.seat) flights->release(*ticket.seat);

@@ -36,6 +36,7 @@ void Metrics::time(const Timings& timings) {
   add(exact, timings.exact);
   add(embed, timings.embed);
   add(search, timings.search);
+  add(score, timings.score);
   add(decide, timings.decide);
 }
 
@@ -58,10 +59,13 @@ CacheStats Metrics::read() const {
   stats.timeouts = timeouts;
   stats.rejections = rejections;
   stats.wrong_hits = wrong_hits;
+  stats.pair_scores = pair_scores;
+  stats.pair_scores_skipped = pair_scores_skipped;
   stats.lookup = lookup.read();
   stats.exact = exact.read();
   stats.embed = embed.read();
   stats.search = search.read();
+  stats.score = score.read();
   stats.decide = decide.read();
   stats.insert = insert.read();
   return stats;
@@ -125,19 +129,22 @@ std::string to_prometheus(const CacheStats& stats, const std::string& labels) {
   page.line("removals_total", "cause=\"expiry\"", std::to_string(stats.expirations));
   page.line("removals_total", "cause=\"invalidation\"", std::to_string(stats.invalidations));
   page.count("dropped_total", "counter", "Responses not stored: invalidated meanwhile, or too large.", stats.dropped);
-  page.count("failures_total", "counter", "Failures of embedder, index, policy or store.", stats.failures);
+  page.count("failures_total", "counter", "Failures of embedder, index, pair scorer, policy or store.", stats.failures);
   page.count("timeouts_total", "counter", "Lookups and inserts that did not end in time.", stats.timeouts);
   page.count("rejections_total", "counter", "Of these, not begun because too many hang.", stats.rejections);
   page.count("wrong_hits_total", "counter", "Hits reported as wrong.", stats.wrong_hits);
+  page.head("pair_scores_total", "counter", "Pairs for the pair scorer, by whether there was time to ask it.");
+  page.line("pair_scores_total", "asked=\"yes\"", std::to_string(stats.pair_scores));
+  page.line("pair_scores_total", "asked=\"no\"", std::to_string(stats.pair_scores_skipped));
   page.count("stuck", "gauge", "Calls with a timeout that hang now.", stats.stuck);
   page.count("entries", "gauge", "Entries stored.", stats.entries);
   page.count("bytes", "gauge", "Memory accounted for entries.", stats.bytes);
   page.count("scopes", "gauge", "Scopes with an index.", stats.scopes);
   page.count("to_re_embed", "gauge", "Entries of another embedder that wait for their vector.", stats.to_re_embed);
   page.head("stage_seconds", "histogram", "Time of the parts of a lookup, and of an insert.");
-  const std::pair<const char*, const Histogram*> stages[] = {{"lookup", &stats.lookup}, {"exact", &stats.exact},
-                                                             {"embed", &stats.embed},   {"search", &stats.search},
-                                                             {"decide", &stats.decide}, {"insert", &stats.insert}};
+  const std::pair<const char*, const Histogram*> stages[] = {
+      {"lookup", &stats.lookup}, {"exact", &stats.exact},   {"embed", &stats.embed},  {"search", &stats.search},
+      {"score", &stats.score},   {"decide", &stats.decide}, {"insert", &stats.insert}};
   for (const auto& [name, histogram] : stages) {
     const std::string stage = "stage=\"" + std::string(name) + "\"";
     std::uint64_t sum = 0;

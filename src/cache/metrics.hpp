@@ -52,9 +52,9 @@ class SharedHistogram {
 /// What a cache counts while it works.
 struct Metrics {
   Counter lookups, exact_hits, semantic_hits, coalesced, inserts, evictions, expirations, invalidations, dropped,
-      failures, timeouts, rejections, wrong_hits;
+      failures, timeouts, rejections, wrong_hits, pair_scores, pair_scores_skipped;
   std::array<Counter, reason_count> misses;
-  SharedHistogram lookup, exact, embed, search, decide, insert;
+  SharedHistogram lookup, exact, embed, search, score, decide, insert;
 
   void count_miss(Reason reason) { ++misses[static_cast<std::size_t>(reason)]; }
   void time(const Timings& timings);

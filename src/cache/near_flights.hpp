@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -20,12 +21,14 @@ class NearFlights : public std::enable_shared_from_this<NearFlights> {
  public:
   struct Found {
     Digest key;
+    std::string prompt;
     double similarity = 0;
   };
   using Place = std::shared_ptr<void>;  ///< given up when the last copy goes
 
   /// Takes a place and says which of those before is most similar.
-  std::pair<Place, std::optional<Found>> enter(const Digest& scope, const Digest& key, std::vector<float> vector) {
+  std::pair<Place, std::optional<Found>> enter(const Digest& scope, const Digest& key, std::string prompt,
+                                               std::vector<float> vector) {
     std::optional<Found> best;
     std::uint64_t number = 0;
     {
@@ -34,10 +37,10 @@ class NearFlights : public std::enable_shared_from_this<NearFlights> {
       for (const Item& item : items) {
         const auto similarity =
             static_cast<double>(index::active_dot()(item.vector.data(), vector.data(), vector.size()));
-        if (!best || similarity > best->similarity) best = Found{item.key, similarity};
+        if (!best || similarity > best->similarity) best = Found{item.key, item.prompt, similarity};
       }
       number = ++last_;
-      items.push_back({number, key, std::move(vector)});
+      items.push_back({number, key, std::move(prompt), std::move(vector)});
     }
     const auto leave = [self = shared_from_this(), scope, number](void*) { self->leave(scope, number); };
     return {Place(this, leave), best};
@@ -47,6 +50,7 @@ class NearFlights : public std::enable_shared_from_this<NearFlights> {
   struct Item {
     std::uint64_t number;
     Digest key;
+    std::string prompt;
     std::vector<float> vector;
   };
 

@@ -156,6 +156,7 @@ ModelExtras parse_extras(const ModelDirectory& directory) {
   extras.verified = parse_verified_threshold(file);
   const Json& embedder = json_at(json_at(file.json(), "calibration"), "embedder");
   if (embedder.is_string()) extras.calibrated_embedder = embedder.get<std::string>();
+  if (const Json& cascade = json_at(file.json(), "cascade"); cascade.is_object()) extras.cascade = cascade.dump();
   return extras;
 }
 

@@ -19,6 +19,7 @@ const char* to_string(Reason reason) noexcept {
     case Reason::overloaded: return "overloaded";
     case Reason::in_flight: return "in_flight";
     case Reason::audited: return "audited";
+    case Reason::vetoed: return "vetoed";
   }
   return "unknown";
 }

@@ -16,25 +16,15 @@ namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
 
+void require(bool good, const char* place, const std::string& found, const char* wanted) {
+  if (!good) throw Error(ErrorCode::usage, {place}, found, wanted);
+}
+
 void check(const Calibration& calibration, const CalibratedPolicyOptions& options) {
-  const auto require = [](bool good, const char* place, const std::string& found, const char* wanted) {
-    if (!good) throw Error(ErrorCode::usage, {place}, found, wanted);
-  };
   require(calibration.lambda > 0 && std::isfinite(calibration.lambda), "lambda", std::to_string(calibration.lambda),
           "a number above 0");
   require(std::isfinite(calibration.offset), "c", std::to_string(calibration.offset), "a finite number");
-  require(options.target_wrong_hits.has_value() != options.wrong_hit_cost.has_value(), "CalibratedPolicyOptions",
-          options.target_wrong_hits ? "both target_wrong_hits and wrong_hit_cost" : "neither of its two values",
-          "target_wrong_hits or wrong_hit_cost");
-  const double target = options.target_wrong_hits.value_or(0.5);
-  require(target > 0 && target < 1, "target_wrong_hits", std::to_string(target), "a share between 0 and 1");
-  const double cost = options.wrong_hit_cost.value_or(1);
-  require(cost > 0 && std::isfinite(cost), "wrong_hit_cost", std::to_string(cost), "a number above 0");
-}
-
-double least_probability(const CalibratedPolicyOptions& options) {
-  if (options.target_wrong_hits) return 1 - *options.target_wrong_hits;
-  return *options.wrong_hit_cost / (1 + *options.wrong_hit_cost);
+  least_probability(options);
 }
 
 /// The lowest threshold on the pairs' own curve whose hits are good enough.
@@ -49,6 +39,20 @@ double threshold_on_pairs(std::span<const double> similarities, std::span<const 
 }
 
 }  // namespace
+
+double least_probability(const CalibratedPolicyOptions& options) {
+  require(options.target_wrong_hits.has_value() != options.wrong_hit_cost.has_value(), "CalibratedPolicyOptions",
+          options.target_wrong_hits ? "both target_wrong_hits and wrong_hit_cost" : "neither of its two values",
+          "target_wrong_hits or wrong_hit_cost");
+  if (options.target_wrong_hits) {
+    const double target = *options.target_wrong_hits;
+    require(target > 0 && target < 1, "target_wrong_hits", std::to_string(target), "a share between 0 and 1");
+    return 1 - target;
+  }
+  const double cost = *options.wrong_hit_cost;
+  require(cost > 0 && std::isfinite(cost), "wrong_hit_cost", std::to_string(cost), "a number above 0");
+  return cost / (1 + cost);
+}
 
 CalibratedPolicy::CalibratedPolicy(const Calibration& calibration, const CalibratedPolicyOptions& options,
                                    double threshold)

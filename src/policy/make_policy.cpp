@@ -3,6 +3,7 @@
 
 #include "promptcache/base/error.hpp"
 #include "promptcache/policy/calibrated_policy.hpp"
+#include "promptcache/policy/cascade_policy.hpp"
 #include "promptcache/policy/threshold_policy.hpp"
 
 namespace promptcache {
@@ -28,6 +29,20 @@ std::shared_ptr<CachePolicy> make_policy(std::string_view parameters) {
     return CalibratedPolicy::with_threshold({number("lambda"), number("c")},
                                             never ? std::numeric_limits<double>::infinity() : number("threshold"),
                                             json.contains("bound") ? std::optional(number("bound")) : std::nullopt);
+  }
+  if (kind == "cascade") {
+    const auto stage = [&](const char* name) {
+      CascadeStage stage;
+      if (!json.contains(name) || !json[name].is_object())
+        throw refuse(ErrorCode::format, "no '" + std::string(name) + "'");
+      const nlohmann::json& given = json[name];
+      if (given.value("threshold", nlohmann::json()).is_number()) stage.threshold = given["threshold"].get<double>();
+      if (given.value("bound", nlohmann::json()).is_number()) stage.bound = given["bound"].get<double>();
+      return stage;
+    };
+    const std::string model = json.value("model", nlohmann::json()).dump();
+    return std::make_shared<CascadePolicy>(make_evidence_model(model, "parameters of a policy"), stage("first"),
+                                           stage("second"));
   }
   throw refuse(ErrorCode::unsupported, "kind '" + kind + "'");
 }

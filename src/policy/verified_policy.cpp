@@ -124,6 +124,12 @@ double VerifiedPolicy::least_slack(const VerifiedPolicyOptions& options) {
   return account.bound(0);
 }
 
+bool VerifiedPolicy::wants_pair_logit(const Evidence& evidence) const {
+  return impl_->model->wants_pair_logit(evidence);
+}
+
+bool VerifiedPolicy::wants_guards() const { return impl_->model->wants_guards(); }
+
 Decision VerifiedPolicy::decide(const Evidence& evidence) const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->core.decide(evidence);

@@ -18,8 +18,11 @@
 #include "promptcache/cache/request.hpp"
 #include "promptcache/cache/stats.hpp"
 #include "promptcache/embed/embedder.hpp"
+#include "promptcache/embed/pair_scorer.hpp"
 #include "promptcache/index/similarity_index.hpp"
 #include "promptcache/policy/cache_policy.hpp"
+#include "promptcache/policy/guards.hpp"
+#include "promptcache/policy/judge.hpp"
 #include "promptcache/store/entry_store.hpp"
 
 namespace promptcache {
@@ -46,8 +49,16 @@ using ChunkCallback = std::function<void(std::string_view)>;
 struct CacheOptions {
   std::shared_ptr<const Embedder> embedder;  ///< needed
   std::shared_ptr<CachePolicy> policy;       ///< needed
-  std::shared_ptr<EntryStore> store = {};    ///< default: a `MemoryStore` with its default options
-  IndexFactory make_index = {};              ///< default: an `HnswIndex` with its default options
+  /// Looks for reasons why a candidate cannot serve: one that is vetoed is passed over, other findings are evidence for
+  /// the policy. Needed by a policy that weighs them.
+  std::shared_ptr<const Guards> guards = {};
+  /// Asked about the best candidate where the policy wants to know, while a request's timeout leaves time for it.
+  std::shared_ptr<const PairScorer> pair_scorer = {};
+  /// Compares responses for a policy that audits, which needs one. Asked in the background, one audit after the other;
+  /// `TimedJudge` keeps one that hangs from holding up the rest.
+  std::shared_ptr<const Judge> judge = {};
+  std::shared_ptr<EntryStore> store = {};  ///< default: a `MemoryStore` with its default options
+  IndexFactory make_index = {};            ///< default: an `HnswIndex` with its default options
   OtherEmbedder other_embedder = OtherEmbedder::re_embed;
 
   std::optional<std::chrono::milliseconds> ttl = {};      ///< of entries whose response has none
@@ -77,7 +88,8 @@ enum class Feedback : std::uint8_t { right, wrong };
 
 /// Answers a prompt from an earlier response when the policy takes it for the answer. Safe from many threads; no lock
 /// is held while embedding or while the caller computes. A part that fails makes a miss that says why, never an
-/// exception.
+/// exception. With a policy that audits, some requests that would have been hits are misses (`Reason::audited`), and
+/// what is inserted for them is compared with the candidate's response.
 ///
 /// A lookup tries the exact tier (SHA-256 of scope and prompt), joins or opens the flight of its key, embeds the
 /// prompt, searches the scope's own index, and asks the policy about the nearest entry. Responses are stored on a miss
@@ -91,7 +103,8 @@ enum class Feedback : std::uint8_t { right, wrong };
 class Cache {
  public:
   /// Entries already in the store are found from the start, their graphs built in the background. Throws `Error(usage)`
-  /// without an embedder or a policy, `Error(mismatch)` as `OtherEmbedder::refuse` says, and what the store throws.
+  /// without an embedder or a policy, or without what the policy needs, `Error(mismatch)` as `OtherEmbedder::refuse`
+  /// says, and what the store throws.
   explicit Cache(CacheOptions options);
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
@@ -174,6 +187,9 @@ class Cache {
 
   /// Returns when no entry waits to be embedded again.
   void wait_for_re_embedding() const;
+
+  /// Returns when the judge has spoken about all that was inserted.
+  void wait_for_verdicts() const;
 
  private:
   struct Core;

@@ -53,6 +53,7 @@ struct ModelExtras {
   std::optional<double> lambda;  ///< temperature of P = sigma(s / lambda - c), arXiv 2402.01173
   std::optional<double> offset;  ///< c of the same formula
   std::optional<VerifiedThreshold> verified;
+  std::string cascade;              ///< JSON of a calibrated cascade as `CascadePolicy::open` reads it; empty: none
   std::string calibrated_embedder;  ///< hexadecimal identity of the embedder they were calibrated with; empty: not said
 };
 

@@ -21,9 +21,11 @@ struct Evidence {
   /// Uniform in [0, 1), drawn by the cache for this lookup alone, independent of everything else: all the chance that a
   /// policy needs, so that decisions replay. 1: none was drawn; a policy that audits then serves nothing.
   double coin = 1;
-  std::optional<double> pair_score = {};  ///< of a model that reads both prompts together, P(same answer)
-  std::uint32_t guards = 0;               ///< one bit for each guard that objects
-  std::uint32_t prompt_bytes = 0;         ///< length of the prompt; 0: not told
+  std::optional<double> pair_logit = {};     ///< of a model that reads both prompts together, as `PairScorer` gives it
+  std::optional<std::uint64_t> guards = {};  ///< `GuardFlags::bits()` of what was found; empty: nobody looked
+  /// Share of the next nearest candidates, 3 at most, that hold the very response of this one; empty: there is none.
+  std::optional<double> agreement = {};
+  std::uint32_t prompt_bytes = 0;  ///< length of the prompt; 0: not told
   std::uint32_t candidate_bytes = 0;
 };
 
@@ -44,9 +46,10 @@ enum class Reason : std::uint8_t {
   overloaded,      ///< too many lookups hang already, so this one was not begun
   in_flight,       ///< another request computes this very response, or has failed to
   audited,         ///< the policy took the candidate, but has the response computed to see whether it was right to
+  vetoed,          ///< a guard found why the candidate's response cannot serve
 };
 
-inline constexpr std::size_t reason_count = static_cast<std::size_t>(Reason::audited) + 1;
+inline constexpr std::size_t reason_count = static_cast<std::size_t>(Reason::vetoed) + 1;
 
 /// Name of a reason as it appears in logs, for example "exact_match".
 const char* to_string(Reason reason) noexcept;
@@ -69,7 +72,8 @@ using DecisionId = std::uint64_t;
 struct Timings {
   std::chrono::nanoseconds exact{0};   ///< digest and exact tier
   std::chrono::nanoseconds embed{0};   ///< embedder
-  std::chrono::nanoseconds search{0};  ///< index of the scope
+  std::chrono::nanoseconds search{0};  ///< index of the scope, entries, guards
+  std::chrono::nanoseconds score{0};   ///< pair scorer
   std::chrono::nanoseconds decide{0};  ///< policy
 };
 
@@ -92,6 +96,7 @@ struct Decision {
   std::optional<double> audit_probability;
   std::uint64_t audit = 0;  ///< not 0: a verdict is wanted, and this is its name for `CachePolicy::judged`
 
+  Evidence evidence;  ///< what the policy was asked with; its entry is 0 when it was not asked
   Timings timings;
 };
 
@@ -103,6 +108,15 @@ class CachePolicy {
 
   /// Fills `serve`, `similarity`, `threshold`, `probability`, `bound` and `reason` (similar, not_similar or audited).
   virtual Decision decide(const Evidence& evidence) const = 0;
+
+  /// Whether a pair's logit could change what `decide` says of this evidence, which has none yet.
+  virtual bool wants_pair_logit(const Evidence& evidence) const {
+    static_cast<void>(evidence);
+    return false;
+  }
+
+  /// Whether findings of guards count; a cache without guards refuses such a policy.
+  virtual bool wants_guards() const { return false; }
 
   /// Whether some candidates are audited: then a coin is drawn for each lookup, every decision is recorded, and nothing
   /// is served that was not.

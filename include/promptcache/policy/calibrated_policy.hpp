@@ -18,6 +18,10 @@ struct CalibratedPolicyOptions {
   std::optional<double> wrong_hit_cost = {};
 };
 
+/// The probability from which on serving one response is worth it. Throws `Error(usage)` for options out of range, for
+/// both or none.
+double least_probability(const CalibratedPolicyOptions& options);
+
 /// Serves by the estimated probability that one response serves both prompts, P = sigma(s / lambda - c) (arXiv
 /// 2402.01173). All of this is a point estimate for prompts like the calibration pairs and guarantees nothing:
 /// `Decision.bound` stays empty. Only a threshold that pc-calibrate verified brings a bound (see `open`).

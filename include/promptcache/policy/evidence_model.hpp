@@ -1,6 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "promptcache/eval/platt.hpp"
 #include "promptcache/policy/cache_policy.hpp"
@@ -16,6 +18,15 @@ class EvidenceModel {
 
   /// In [0, 1]; NaN where the evidence is no number. Well under a microsecond.
   virtual double probability(const Evidence& evidence) const = 0;
+
+  /// Whether a pair scorer is worth asking: its logit is missing, and the model could use it.
+  virtual bool wants_pair_logit(const Evidence& evidence) const {
+    static_cast<void>(evidence);
+    return false;
+  }
+
+  /// Whether findings of guards count; evidence without them is then incomplete.
+  virtual bool wants_guards() const { return false; }
 
   /// One line of JSON that says all of it; models with the same line give the same probabilities.
   virtual std::string parameters() const = 0;
@@ -33,5 +44,9 @@ class PlattEvidence : public EvidenceModel {
  private:
   Calibration calibration_;
 };
+
+/// A model from its `parameters()`. Throws `Error` naming `where`: format for what is no such JSON, unsupported for a
+/// kind this library does not have.
+std::shared_ptr<const EvidenceModel> make_evidence_model(std::string_view parameters, const std::string& where);
 
 }  // namespace promptcache

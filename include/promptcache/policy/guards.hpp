@@ -58,6 +58,7 @@ enum class GuardAction : std::uint8_t {
 class GuardFlags {
  public:
   constexpr GuardFlags() = default;
+  static constexpr GuardFlags from_bits(std::uint64_t bits) noexcept { return GuardFlags(bits); }
 
   constexpr void add(GuardKind kind, GuardStrength strength) noexcept { bits_ |= bit(kind, strength); }
   constexpr bool has(GuardKind kind, GuardStrength strength) const noexcept {

@@ -92,6 +92,8 @@ class VerifiedPolicy : public CachePolicy {
   static double least_slack(const VerifiedPolicyOptions& options);
 
   Decision decide(const Evidence& evidence) const override;
+  bool wants_pair_logit(const Evidence& evidence) const override;
+  bool wants_guards() const override;
   bool audits() const override { return true; }
   void record(const Evidence& evidence, Decision& decision) override;
   void judged(std::uint64_t audit, Verdict verdict) override;
