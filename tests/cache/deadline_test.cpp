@@ -1,7 +1,5 @@
 // Lookups with a timeout: parts that hang cost the time asked for, and not the request.
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "cache/fakes.hpp"
@@ -13,28 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A door that threads hang at until it is opened.
-class Door {
- public:
-  void pass() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return open_; });
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-  void shut() {
-    const std::lock_guard lock(mutex_);
-    open_ = false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = true;
-};
+using test::Door;
 
 class HangingEmbedder : public test::WordEmbedder {
  public:

@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <cmath>
+#include <condition_variable>
 #include <functional>
 #include <limits>
+#include <mutex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -66,6 +68,29 @@ class FailingStore : public promptcache::MemoryStore {
   void check() const {
     if (failing) throw std::runtime_error("no such disk");
   }
+};
+
+/// A door that threads hang at until it is opened.
+class Door {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return open_; });
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  void shut() {
+    const std::lock_guard lock(mutex_);
+    open_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = true;
 };
 
 /// Remembers what it was told.
