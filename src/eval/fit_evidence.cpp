@@ -1,5 +1,6 @@
 #include "promptcache/eval/fit_evidence.hpp"
 
+#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -16,33 +17,11 @@ double sigmoid(double z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) 
 
 double softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
 
-/// Solves a x = b for a symmetric positive definite matrix, row by row; `a` and `b` are used up.
-std::vector<double> solve(std::vector<double>& a, std::vector<double> b) {
-  const std::size_t n = b.size();
-  for (std::size_t j = 0; j < n; ++j) {  // Cholesky: a becomes L, below and on the diagonal
-    for (std::size_t k = 0; k < j; ++k) {
-      for (std::size_t i = j; i < n; ++i) a[i * n + j] -= a[i * n + k] * a[j * n + k];
-    }
-    const double root = std::sqrt(a[j * n + j]);
-    for (std::size_t i = j; i < n; ++i) a[i * n + j] /= root;
-  }
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t k = 0; k < i; ++k) b[i] -= a[i * n + k] * b[k];
-    b[i] /= a[i * n + i];
-  }
-  for (std::size_t i = n; i-- > 0;) {
-    for (std::size_t k = i + 1; k < n; ++k) b[i] -= a[k * n + i] * b[k];
-    b[i] /= a[i * n + i];
-  }
-  return b;
-}
-
 /// Standardised features in rows, a 1 in front of each.
 struct Design {
   std::vector<std::size_t> used;  // features with a column
   std::vector<double> center, scale;
-  std::size_t columns = 1;
-  std::vector<double> rows;
+  Eigen::MatrixXd rows;
 
   Design(std::span<const Evidence> evidence, bool with_pairs) {
     std::vector<double> sum(evidence_feature_count), squares(evidence_feature_count), count(evidence_feature_count);
@@ -64,65 +43,47 @@ struct Design {
       center.push_back(mean);
       scale.push_back(std::sqrt(variance));
     }
-    columns = used.size() + 1;
-    rows.reserve(evidence.size() * columns);
-    for (const Evidence& each : evidence) {
-      const auto features = evidence_features(each);
-      rows.push_back(1);
+    rows.setZero(static_cast<Eigen::Index>(evidence.size()), static_cast<Eigen::Index>(used.size() + 1));
+    rows.col(0).setOnes();
+    for (std::size_t row = 0; row < evidence.size(); ++row) {
+      const auto features = evidence_features(evidence[row]);
       for (std::size_t k = 0; k < used.size(); ++k) {
-        rows.push_back(features[used[k]] ? (*features[used[k]] - center[k]) / scale[k] : 0);
+        const auto& value = features[used[k]];
+        if (value)
+          rows(static_cast<Eigen::Index>(row), static_cast<Eigen::Index>(k + 1)) = (*value - center[k]) / scale[k];
       }
     }
-  }
-
-  double product(std::size_t row, const std::vector<double>& weights) const {
-    double sum = 0;
-    for (std::size_t k = 0; k < columns; ++k) sum += rows[row * columns + k] * weights[k];
-    return sum;
   }
 };
 
-double loss_of(const Design& design, std::span<const double> labels, const std::vector<double>& weights,
-               double penalty) {
-  double loss = 0;
-  for (std::size_t row = 0; row < labels.size(); ++row) {
-    const double z = design.product(row, weights);
-    loss += softplus(z) - labels[row] * z;
-  }
-  for (std::size_t k = 1; k < weights.size(); ++k) loss += penalty / 2 * weights[k] * weights[k];
-  return loss;
+double loss_of(const Design& design, const Eigen::VectorXd& labels, const Eigen::VectorXd& weights, double penalty) {
+  const Eigen::VectorXd z = design.rows * weights;
+  const double fit = z.unaryExpr(&softplus).sum() - labels.dot(z);
+  return fit + penalty / 2 * weights.tail(weights.size() - 1).squaredNorm();
 }
 
-EvidenceWeights fit_stage(const Design& design, std::span<const double> labels, double penalty) {
-  const std::size_t n = design.columns;
-  std::vector<double> weights(n);
+EvidenceWeights fit_stage(const Design& design, std::span<const double> given_labels, double penalty) {
+  const Eigen::VectorXd labels =
+      Eigen::Map<const Eigen::VectorXd>(given_labels.data(), static_cast<Eigen::Index>(given_labels.size()));
+  Eigen::VectorXd weights = Eigen::VectorXd::Zero(design.rows.cols());
+  Eigen::VectorXd ridge = Eigen::VectorXd::Constant(design.rows.cols(), penalty);
+  ridge[0] = 0;
   double loss = loss_of(design, labels, weights, penalty);
   for (int step = 0; step < 100; ++step) {
-    std::vector<double> gradient(n), hessian(n * n);
-    for (std::size_t row = 0; row < labels.size(); ++row) {
-      const double* x = design.rows.data() + row * n;
-      const double p = sigmoid(design.product(row, weights));
-      const double curvature = p * (1 - p);
-      for (std::size_t i = 0; i < n; ++i) {
-        gradient[i] += (p - labels[row]) * x[i];
-        for (std::size_t j = 0; j <= i; ++j) hessian[i * n + j] += curvature * x[i] * x[j];
-      }
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-      const double ridge = i == 0 ? 1e-9 : penalty;
-      if (i > 0) gradient[i] += penalty * weights[i];
-      hessian[i * n + i] += ridge;
-    }
-    const std::vector<double> direction = solve(hessian, gradient);
+    const Eigen::VectorXd p = (design.rows * weights).unaryExpr(&sigmoid);
+    const Eigen::VectorXd curvature = p.array() * (1 - p.array());
+    const Eigen::VectorXd gradient = design.rows.transpose() * (p - labels) + ridge.cwiseProduct(weights);
+    Eigen::MatrixXd hessian = design.rows.transpose() * curvature.asDiagonal() * design.rows;
+    hessian.diagonal() += ridge;
+    hessian(0, 0) += 1e-9;  // keeps the step finite where every p (1 - p) underflows
+    const Eigen::VectorXd direction = hessian.ldlt().solve(gradient);
     double rate = 1, next = loss;
-    std::vector<double> moved(n);
     for (; rate > 1e-10; rate /= 2) {
-      for (std::size_t i = 0; i < n; ++i) moved[i] = weights[i] - rate * direction[i];
-      next = loss_of(design, labels, moved, penalty);
+      next = loss_of(design, labels, weights - rate * direction, penalty);
       if (next <= loss) break;
     }
     if (!(next <= loss)) break;
-    weights = moved;
+    weights -= rate * direction;
     const bool settled = loss - next < 1e-12 * (1 + loss);
     loss = next;
     if (settled) break;
@@ -130,7 +91,7 @@ EvidenceWeights fit_stage(const Design& design, std::span<const double> labels, 
   EvidenceWeights result;
   result.intercept = weights[0];
   for (std::size_t k = 0; k < design.used.size(); ++k) {
-    result.weight[design.used[k]] = weights[k + 1] / design.scale[k];
+    result.weight[design.used[k]] = weights[static_cast<Eigen::Index>(k + 1)] / design.scale[k];
     result.center[design.used[k]] = design.center[k];
   }
   return result;

@@ -32,13 +32,13 @@ std::shared_ptr<CachePolicy> make_policy(std::string_view parameters) {
   }
   if (kind == "cascade") {
     const auto stage = [&](const char* name) {
-      CascadeStage stage;
+      CascadeStage made;
       if (!json.contains(name) || !json[name].is_object())
         throw refuse(ErrorCode::format, "no '" + std::string(name) + "'");
       const nlohmann::json& given = json[name];
-      if (given.value("threshold", nlohmann::json()).is_number()) stage.threshold = given["threshold"].get<double>();
-      if (given.value("bound", nlohmann::json()).is_number()) stage.bound = given["bound"].get<double>();
-      return stage;
+      if (given.value("threshold", nlohmann::json()).is_number()) made.threshold = given["threshold"].get<double>();
+      if (given.value("bound", nlohmann::json()).is_number()) made.bound = given["bound"].get<double>();
+      return made;
     };
     const std::string model = json.value("model", nlohmann::json()).dump();
     return std::make_shared<CascadePolicy>(make_evidence_model(model, "parameters of a policy"), stage("first"),
