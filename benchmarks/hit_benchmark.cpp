@@ -1,7 +1,8 @@
 // A hit by meaning from the text to the decision, with the real encoder, and where its time goes.
 //
-//     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9]
+//     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9] [--scorer DIR]
 //
+// With a scorer, guards and the scorer look at every best candidate of a similarity above 0.5; the threshold decides.
 // Asked are second questions of positive pairs that have about 16 tokens; cached are their first questions and, up to
 // the number of entries, those of all other pairs.
 
@@ -61,6 +62,7 @@ class LaterPolicy : public ThresholdPolicy {
     if (filling) decision.serve = false;
     return decision;
   }
+  bool wants_pair_logit(const Evidence& evidence) const override { return !filling && evidence.similarity > 0.5; }
   bool filling = true;
 };
 
@@ -76,6 +78,7 @@ void run(int argc, char** argv) {
   const std::string pairs_path = option(argc, argv, "--pairs", "");
   const std::size_t entries = std::strtoul(option(argc, argv, "--entries", "50000").c_str(), nullptr, 10);
   const double threshold = std::strtod(option(argc, argv, "--threshold", "0.9").c_str(), nullptr);
+  const std::string scorer = option(argc, argv, "--scorer", "");
   if (pairs_path.empty()) throw Error(ErrorCode::usage, {"hit_benchmark"}, "no --pairs FILE", "a pair file");
   const std::vector<Pair> pairs = read_pair_file(pairs_path).pairs;
   const auto encoder = TransformerEmbedder::open(model, {.parallel_callers = 2});
@@ -106,7 +109,12 @@ void run(int argc, char** argv) {
   const auto embedder = std::make_shared<RememberingEmbedder>(encoder);
   embedder->remember(cached);
   const auto policy = std::make_shared<LaterPolicy>(threshold);
-  Cache cache({.embedder = embedder, .policy = policy});
+  CacheOptions options{.embedder = embedder, .policy = policy};
+  if (!scorer.empty()) {
+    options.guards = Guards::english(GuardOptions::all(GuardAction::flag));
+    options.pair_scorer = TransformerPairScorer::open(scorer, {.parallel_callers = 2});
+  }
+  Cache cache(options);
   const ScopeId scope = Scope().tenant("acme").model("llama-3.1-8b").system("You are helpful.");
   for (const std::string_view text : cached) {
     cache.get_or_compute({std::string(text), scope}, [] { return std::string(500, 'r'); });
@@ -114,7 +122,7 @@ void run(int argc, char** argv) {
   embedder->forget();
   policy->filling = false;
 
-  bench::Times tokenizing, hits, misses, exact, embedding, searching, deciding;
+  bench::Times tokenizing, hits, misses, exact, embedding, searching, scoring, deciding;
   for (const std::string& text : asked) cache.lookup({text, scope});  // warm
   for (const std::string& text : asked) {
     tokenizing.add([&] { tokens(text); });
@@ -125,6 +133,7 @@ void run(int argc, char** argv) {
     exact.us.push_back(bench::microseconds(timings.exact));
     embedding.us.push_back(bench::microseconds(timings.embed));
     searching.us.push_back(bench::microseconds(timings.search));
+    if (timings.score.count() > 0) scoring.us.push_back(bench::microseconds(timings.score));
     deciding.us.push_back(bench::microseconds(timings.decide));
   }
   std::printf("%zu entries, %zu questions of 14 to 18 tokens, %s, threshold %.2f: %zu hits\n", cache.stats().entries,
@@ -135,6 +144,7 @@ void run(int argc, char** argv) {
   embedding.print("  embed");
   tokenizing.print("    of it tokenise, measured apart");
   searching.print("  search");
+  if (!scoring.us.empty()) scoring.print("  pair scorer");
   deciding.print("  decide");
 }
 
