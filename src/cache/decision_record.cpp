@@ -120,20 +120,20 @@ DecisionRecord decision_record_from_json(std::string_view line, const std::strin
     decision.probability = optional("probability");
     decision.bound = optional("bound");
     if (json.contains("evidence")) {
-      const Json& known = json["evidence"];
+      const Json& told = json["evidence"];
       const auto number = [&](const char* key) {
-        return known.at(key).is_null() ? std::nullopt : std::optional(known.at(key).get<double>());
+        return told.at(key).is_null() ? std::nullopt : std::optional(told.at(key).get<double>());
       };
       Evidence& evidence = decision.evidence;
       evidence.entry = decision.entry;
       evidence.similarity = decision.similarity;
       evidence.next_similarity = decision.next_similarity;
-      evidence.coin = known.at("coin").get<double>();
+      evidence.coin = told.at("coin").get<double>();
       evidence.pair_logit = number("pair_logit");
-      if (!known.at("guards").is_null()) evidence.guards = known["guards"].get<std::uint64_t>();
+      if (!told.at("guards").is_null()) evidence.guards = told["guards"].get<std::uint64_t>();
       evidence.agreement = number("agreement");
-      evidence.prompt_bytes = known.at("prompt_bytes").get<std::uint32_t>();
-      evidence.candidate_bytes = known.at("candidate_bytes").get<std::uint32_t>();
+      evidence.prompt_bytes = told.at("prompt_bytes").get<std::uint32_t>();
+      evidence.candidate_bytes = told.at("candidate_bytes").get<std::uint32_t>();
       decision.audit_probability = optional("audit_probability");
       decision.audit = at("audit").get<std::uint64_t>();
     }

@@ -1,5 +1,7 @@
 // A policy that audits, in the cache: who is asked, what is compared, and what the policy is told.
+#include <algorithm>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "cache/fakes.hpp"

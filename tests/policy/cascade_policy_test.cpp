@@ -96,12 +96,12 @@ TEST_CASE("a cascade serves above its stage's threshold") {
             ->decide(at(1, 9.0))
             .serve == false);
   test::require_error(ErrorCode::format, {"first"}, [] { make_policy(R"({"kind": "cascade"})"); });
-  test::require_error(ErrorCode::usage, {"no model"}, [] { CascadePolicy policy(nullptr, {}, {}); });
+  test::require_error(ErrorCode::usage, {"no model"}, [] { CascadePolicy made(nullptr, {}, {}); });
   test::require_error(ErrorCode::numeric, {"second.threshold"}, [] {
-    CascadePolicy policy(std::make_shared<LogisticEvidence>(model()), {}, {.threshold = NAN});
+    CascadePolicy made(std::make_shared<LogisticEvidence>(model()), {}, {.threshold = NAN});
   });
   test::require_error(ErrorCode::usage, {"first.bound"}, [] {
-    CascadePolicy policy(std::make_shared<LogisticEvidence>(model()), {.threshold = 0.5, .bound = 2}, {});
+    CascadePolicy made(std::make_shared<LogisticEvidence>(model()), {.threshold = 0.5, .bound = 2}, {});
   });
 }
 
