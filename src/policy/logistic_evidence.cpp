@@ -113,9 +113,9 @@ LogisticEvidence LogisticEvidence::parse(std::string_view parameters, const std:
   try {
     const Json json = Json::parse(parameters.begin(), parameters.end());
     if (json.at("kind") != "logistic") throw refuse("kind " + json.at("kind").dump());
+    const EvidenceWeights first = weights_from(json.at("first"), where);
     const Json& second = json.at("second");
-    return LogisticEvidence(weights_from(json.at("first"), where),
-                            second.is_null() ? std::nullopt : std::optional(weights_from(second, where)),
+    return LogisticEvidence(first, second.is_null() ? std::nullopt : std::optional(weights_from(second, where)),
                             json.at("least_similarity").get<double>());
   } catch (const nlohmann::json::exception& error) {
     throw refuse(error.what());

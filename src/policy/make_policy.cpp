@@ -41,8 +41,8 @@ std::shared_ptr<CachePolicy> make_policy(std::string_view parameters) {
       return made;
     };
     const std::string model = json.value("model", nlohmann::json()).dump();
-    return std::make_shared<CascadePolicy>(make_evidence_model(model, "parameters of a policy"), stage("first"),
-                                           stage("second"));
+    const CascadeStage first = stage("first"), second = stage("second");
+    return std::make_shared<CascadePolicy>(make_evidence_model(model, "parameters of a policy"), first, second);
   }
   throw refuse(ErrorCode::unsupported, "kind '" + kind + "'");
 }

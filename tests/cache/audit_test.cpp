@@ -67,6 +67,7 @@ class AuditingPolicy : public CachePolicy {
 class AskedJudge : public Judge {
  public:
   std::optional<bool> same(std::string_view prompt, std::string_view stored, std::string_view fresh) const override {
+    ++entered;
     door.pass();
     if (fresh == "throw") throw std::runtime_error("no idea");
     if (fresh == "unsure") return std::nullopt;
@@ -74,6 +75,7 @@ class AskedJudge : public Judge {
     asked.emplace_back(std::string(prompt) + "|" + std::string(stored) + "|" + std::string(fresh));
     return stored == fresh;
   }
+  mutable std::atomic<int> entered{0};
   mutable test::Door door;
   mutable std::mutex mutex;
   mutable std::vector<std::string> asked;
@@ -92,6 +94,11 @@ struct Fixture {
   }
   Reply get(const std::string& prompt, const std::string& answer) {
     return cache->get_or_compute({.prompt = prompt}, [&] { return answer; });
+  }
+
+  /// The same for a response that is not stored.
+  void compute(const std::string& prompt, const std::string& answer) {
+    cache->get_or_compute({.prompt = prompt}, [&] { return Response{.text = answer, .cacheable = false}; });
   }
 
   std::shared_ptr<AuditingPolicy> policy;
@@ -156,13 +163,12 @@ TEST_CASE("a request that is given up cancels its audit; a judge that cannot tel
                                                   []() -> std::string { throw std::runtime_error("model down"); }),
                     "model down");
   CHECK(fixture.policy->verdicts().at(2) == Verdict::cancelled);
-  fixture.get("tower the is tall how", "throw");
-  fixture.get("tower the tall is how", "unsure");
+  fixture.compute("tower the is tall how", "throw");
+  fixture.compute("tower the tall is how", "unsure");
   fixture.cache->wait_for_verdicts();
   CHECK(fixture.policy->verdicts().at(3) == Verdict::missing);
   CHECK(fixture.policy->verdicts().at(4) == Verdict::missing);
-  Lookup kept = fixture.cache->lookup({.prompt = "is the tower tall how"});
-  fixture.cache->insert(std::move(kept), Response{.text = "300 m", .cacheable = false});  // compared all the same
+  fixture.compute("is the tower tall how", "300 m");  // compared all the same
   fixture.cache->wait_for_verdicts();
   CHECK(fixture.policy->verdicts().at(5) == Verdict::right);
 }
@@ -173,6 +179,7 @@ TEST_CASE("no request waits for the judge, and one that hangs does not keep the 
   fixture.judge->door.shut();
   fixture.get("the tower is how tall", "300 m");
   fixture.get("tower the is how tall", "300 m");
+  for (int i = 0; i < 1000 && fixture.judge->entered == 0; ++i) std::this_thread::sleep_for(1ms);
   CHECK(fixture.policy->verdicts().empty());
   fixture.cache.reset();
   CHECK(fixture.policy->verdicts() == std::map<std::uint64_t, Verdict>{{2, Verdict::missing}});  // 1 is being asked

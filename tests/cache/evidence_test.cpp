@@ -143,7 +143,7 @@ TEST_CASE_METHOD(Fixture, "a vetoed candidate is passed over for the next, and a
   const Reply second = get(cache, "7 eggs how do I boil", "-");
   CHECK(second.response == "seven");
   CHECK(second.decision.evidence.guards == 0);
-  CHECK_FALSE(second.decision.next_similarity);  // the vetoed one comes before, and does not count
+  CHECK(second.decision.next_similarity.value() < 1);  // guards look at the best alone
   get(cache, "how do I boil 7 ducks", "ducks");
   CHECK(policy->last.guards.has_value());
 }
