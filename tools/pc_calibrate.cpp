@@ -64,34 +64,44 @@ nlohmann::ordered_json to_json(const promptcache::ThresholdChoice& choice) {
   return {{"hits", choice.chosen->hits}, {"wrong", choice.chosen->wrong}, {"upper_bound", choice.chosen->upper_bound}};
 }
 
-/// Fits evidence of all kinds to one probability, and writes it beside lambda and c.
-nlohmann::ordered_json calibrate_cascade(const Options& options, const promptcache::PairFile& pairs,
-                                         const std::vector<double>& similarities, const std::vector<double>& labels,
-                                         promptcache::CascadeRecord record, tool::ProgressBar& bar) {
+/// Fits evidence of all kinds to one probability.
+promptcache::CascadeRecord fit_cascade(const Options& options, const promptcache::TransformerPairScorer* scorer,
+                                       const promptcache::PairFile& pairs, const std::vector<double>& similarities,
+                                       const std::vector<double>& labels, tool::ProgressBar& bar) {
+  promptcache::CascadeRecord record;
   std::vector<double> logits;
-  if (!options.scorer.empty()) {
-    const auto scorer = promptcache::TransformerPairScorer::open(options.scorer, options.embedder.options());
+  if (scorer != nullptr) {
     record.scorer = scorer->identity().hex();
     logits = tool::pair_logits(*scorer, pairs.pairs, options.embedder.threads, bar.callback()).values;
     bar.finish();
   }
   const auto guards = options.guards ? promptcache::Guards::english() : nullptr;
   record.guards = options.guards;
+  record.deployed = options.deployed;
+  record.options = options.hits;
   record.calibration =
       promptcache::calibrate_cascade(promptcache::evidence_of_pairs(pairs, similarities, logits, guards.get()), labels,
                                      promptcache::components_of(pairs.pairs), guards.get(), options.hits);
-  promptcache::write_cascade(options.model, record);
+  return record;
+}
+
+void print_cascade(const promptcache::CascadeRecord& record) {
   const auto say = [&](const char* stage, const promptcache::ThresholdChoice& choice) {
+    std::printf("    %-24s ", stage);
     if (choice.chosen) {
-      std::printf("  %s: %zu of %zu pairs served, %zu of them wrong, at most %.4g wrong\n", stage, choice.chosen->hits,
-                  choice.pairs, choice.chosen->wrong, choice.chosen->upper_bound);
+      std::printf("%zu of %zu pairs served, %zu of them wrong, at most %.4g wrong\n", choice.chosen->hits, choice.pairs,
+                  choice.chosen->wrong, choice.chosen->upper_bound);
     } else {
-      std::printf("  %s: no threshold passed\n", stage);
+      std::printf("no threshold passed\n");
     }
   };
-  std::printf("cascade%s:\n", options.deployed ? "" : ", thresholds not written since the pairs are not as deployed");
+  std::printf("  cascade%s:\n",
+              record.deployed ? "" : ", its thresholds not written since the pairs are not as deployed");
   say("without the pair scorer", record.calibration.first);
-  if (!logits.empty()) say("with it", record.calibration.second);
+  if (record.calibration.model.reads_pairs()) say("with it", record.calibration.second);
+}
+
+nlohmann::ordered_json to_json(const promptcache::CascadeRecord& record) {
   return {{"model", nlohmann::ordered_json::parse(record.calibration.model.parameters())},
           {"first", to_json(record.calibration.first)},
           {"second", to_json(record.calibration.second)}};
@@ -107,6 +117,10 @@ int calibrate(const Options& options) {
   const std::vector<std::string> warnings = overlaps(options, pairs, sha256);
   for (const std::string& warning : warnings) std::cerr << "warning: " << warning << std::endl;
 
+  std::shared_ptr<const promptcache::TransformerPairScorer> scorer;
+  if (!options.scorer.empty()) {
+    scorer = promptcache::TransformerPairScorer::open(options.scorer, options.embedder.options());
+  }
   const tool::ModelScores scores(options.model, options.embedder.options());
   tool::ProgressBar bar;
   const std::vector<double> similarities = scores(pairs, bar.callback()).values;
@@ -127,6 +141,9 @@ int calibrate(const Options& options) {
   hits.choice = result.thresholds;
   const std::string why = why_no_threshold(hits);
 
+  std::optional<promptcache::CascadeRecord> cascade;
+  if (options.cascade || scorer) cascade = fit_cascade(options, scorer.get(), pairs, similarities, labels, bar);
+
   promptcache::CalibrationRecord record;
   record.head = *result.head;
   if (hits.recommended() != nullptr) record.threshold = *hits.recommended();
@@ -140,24 +157,22 @@ int calibrate(const Options& options) {
   record.fit_pairs = result.fit_pairs;
   record.threshold_pairs = result.thresholds.pairs;
   promptcache::write_calibration(options.model, record);
+  if (cascade) {
+    cascade->file_sha256 = sha256;
+    cascade->embedder = record.embedder;
+    promptcache::write_cascade(options.model, *cascade);
+  }
 
   std::printf("%zu pairs in %zu question clusters: lambda and c from %zu pairs, thresholds tested on %zu others\n",
               result.pairs, result.clusters, result.fit_pairs, result.thresholds.pairs);
   std::printf("  lambda %.6g, c %.6g: P = 1/2 at similarity %.4f\n", record.head.lambda, record.head.offset,
               record.head.similarity_at(0.5));
   std::fputs(tool::wrong_hits_text(hits).c_str(), stdout);
-  std::printf("%s: wrote lambda and c%s\n", target.c_str(), why.empty() ? " and the threshold" : "");
+  std::printf("%s: wrote lambda and c%s%s\n", target.c_str(), why.empty() ? " and the threshold" : "",
+              cascade ? ", and a cascade" : "");
   if (!why.empty()) std::printf("  no threshold: %s\n", why.c_str());
   std::printf("  similarities in %s: serve in the same precision\n", record.precision.c_str());
-  nlohmann::ordered_json cascade;
-  if (options.cascade || !options.scorer.empty()) {
-    promptcache::CascadeRecord kept;
-    kept.deployed = options.deployed;
-    kept.options = options.hits;
-    kept.file_sha256 = sha256;
-    kept.embedder = record.embedder;
-    cascade = calibrate_cascade(options, pairs, similarities, labels, std::move(kept), bar);
-  }
+  if (cascade) print_cascade(*cascade);
   if (!options.json.empty()) {
     nlohmann::ordered_json json = {
         {"lambda", record.head.lambda},  {"c", record.head.offset},       {"threshold", nullptr},
@@ -166,7 +181,7 @@ int calibrate(const Options& options) {
         {"warnings", warnings}};
     if (record.threshold) json["threshold"] = record.threshold->threshold;
     json["wrong_hits"] = tool::to_json(hits);
-    if (!cascade.is_null()) json["cascade"] = cascade;
+    if (cascade) json["cascade"] = to_json(*cascade);
     promptcache::write_file_atomically(options.json, json.dump(2) + "\n");
   }
   return tool::done;

@@ -4,7 +4,10 @@
 
 #include "promptcache/base/digest.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/embed/transformer_embedder.hpp"
+#include "promptcache/embed/transformer_pair_scorer.hpp"
 #include "promptcache/policy/calibrated_policy.hpp"
+#include "promptcache/policy/cascade_policy.hpp"
 #include "tools/run_tool.hpp"
 
 namespace {
@@ -201,6 +204,53 @@ TEST_CASE("pc-calibrate writes lambda, c and a verified threshold, which the pol
 
   require_code(run_tool(begin + directory.write("s.tsv", some_pairs(100, 0)) + " --deployed"), 0,
                {"too few pairs", "no threshold: there are too few question clusters"});
+}
+
+TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serves by") {
+  const test::TemporaryDirectory directory;
+  const std::string model = copy_of_model(directory), scorer = test::data_file("tiny_bert_pair");
+  const std::string pairs = directory.write("c.tsv", some_pairs(1200, 0, true, 4));
+  const std::string calibrate = "pc-calibrate --model " + model + " --calibration " + pairs;
+  require_code(run_tool(calibrate + " --deployed --scorer " + scorer + " --json " + directory.file("j.json")), 0,
+               {"cascade:", "without the pair scorer", "with it", "and a cascade"});
+  const auto cascade = read_json(directory.file("model/promptcache.json"))["cascade"];
+  CHECK(cascade["deployed"] == true);
+  CHECK(cascade["guards"] == true);
+  CHECK(cascade["fit_pairs"] == 600);
+  CHECK(cascade["model"] == read_json(directory.file("j.json"))["cascade"]["model"]);
+  REQUIRE(cascade["second"].is_object());
+  CHECK(cascade["second"]["upper_bound"] <= 0.02);
+
+  const auto embedder = promptcache::TransformerEmbedder::open(model, {.precision = promptcache::Precision::f32});
+  const auto reads = promptcache::TransformerPairScorer::open(scorer, {.precision = promptcache::Precision::f32});
+  const auto policy = promptcache::CascadePolicy::open(model, *embedder, reads.get(), {.target_wrong_hits = 0.02});
+  CHECK(policy->second().bound == cascade["second"]["upper_bound"].get<double>());
+  CHECK(policy->wants_guards());
+
+  const std::string eval = "pc-eval --model " + model + " --pairs " + directory.write("e.tsv", some_pairs(400, 5000));
+  require_code(run_tool(eval + " --kind cascade --scorer " + scorer + " --json " + directory.file("e.json")), 0,
+               {"AUC"});
+  const auto judged = read_json(directory.file("e.json"));
+  CHECK(judged["model"]["auc"] > 0.9);
+  CHECK(judged["model"]["ece"].is_number());
+  require_code(run_tool(eval + " --kind cascade"), 2, {"--kind", "cascade", "encoder", "--scorer"});
+  require_code(run_tool(eval + " --kind pair"), 2, {"--kind", "encoder"});
+  require_code(run_tool("pc-eval --kind pair --model " + scorer + " --pairs " + pairs), 0, {"AUC"});
+  require_code(run_tool(eval + " --scorer " + test::data_file("tiny_xlmr_pair")), 2,
+               {"promptcache.json", "pair scorer"});
+  require_code(run_tool(eval + " --scorer " + scorer + " --valid " + pairs), 2, {"--valid", "cascade"});
+
+  // A scorer that is none changes nothing; a cascade without one has one stage, and none without pairs as deployed.
+  const std::string before = promptcache::read_file(directory.file("model/promptcache.json"));
+  require_code(run_tool(calibrate + " --scorer " + test::data_file("tiny_bert")), 2, {"tiny_bert"});
+  require_code(run_tool(calibrate + " --scorer /nowhere"), 2, {"/nowhere"});
+  CHECK(promptcache::read_file(directory.file("model/promptcache.json")) == before);
+  require_code(run_tool(calibrate + " --cascade --no-guards"), 0, {"its thresholds not written"});
+  const auto alone = read_json(directory.file("model/promptcache.json"))["cascade"];
+  CHECK(alone["scorer"].is_null());
+  CHECK(alone["model"]["second"].is_null());
+  CHECK(alone["first"].is_null());
+  CHECK(alone["guards"] == false);
 }
 
 TEST_CASE("pc-calibrate warns of pairs that the model was trained with") {
