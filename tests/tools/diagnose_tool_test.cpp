@@ -8,6 +8,7 @@
 #include "promptcache/embed/transformer_pair_scorer.hpp"
 #include "promptcache/policy/calibrated_policy.hpp"
 #include "promptcache/policy/cascade_policy.hpp"
+#include "tiny_scorer.hpp"
 #include "tools/run_tool.hpp"
 
 namespace {
@@ -208,7 +209,8 @@ TEST_CASE("pc-calibrate writes lambda, c and a verified threshold, which the pol
 
 TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serves by") {
   const test::TemporaryDirectory directory;
-  const std::string model = copy_of_model(directory), scorer = test::data_file("tiny_bert_pair");
+  const test::TinyScorer tiny("tiny_bert"), other("tiny_xlmr");
+  const std::string model = copy_of_model(directory), scorer = tiny.path();
   const std::string pairs = directory.write("c.tsv", some_pairs(1200, 0, true, 4));
   const std::string calibrate = "pc-calibrate --model " + model + " --calibration " + pairs;
   require_code(run_tool(calibrate + " --deployed --scorer " + scorer + " --json " + directory.file("j.json")), 0,
@@ -236,8 +238,7 @@ TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serv
   require_code(run_tool(eval + " --kind cascade"), 2, {"--kind", "cascade", "encoder", "--scorer"});
   require_code(run_tool(eval + " --kind pair"), 2, {"--kind", "encoder"});
   require_code(run_tool("pc-eval --kind pair --model " + scorer + " --pairs " + pairs), 0, {"AUC"});
-  require_code(run_tool(eval + " --scorer " + test::data_file("tiny_xlmr_pair")), 2,
-               {"promptcache.json", "pair scorer"});
+  require_code(run_tool(eval + " --scorer " + other.path()), 2, {"promptcache.json", "pair scorer"});
   require_code(run_tool(eval + " --scorer " + scorer + " --valid " + pairs), 2, {"--valid", "cascade"});
 
   // A scorer that is none changes nothing; a cascade without one has one stage, and none without pairs as deployed.

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "golden.hpp"
@@ -11,6 +10,7 @@
 #include "promptcache/text/tokenizer.hpp"
 #include "promptcache/train/encoder.hpp"
 #include "text/pair_encoding.hpp"
+#include "tiny_scorer.hpp"
 #include "train/scene.hpp"
 
 namespace {
@@ -47,18 +47,11 @@ struct PairScene : test::Scene {
 
 TEST_CASE("the trainer reads pairs as sentence-transformers' CrossEncoder does") {
   for (const std::string encoder : {"tiny_bert", "tiny_xlmr"}) {
-    const test::TemporaryDirectory directory;
-    std::filesystem::copy(test::data_file(encoder), directory.path(),
-                          std::filesystem::copy_options::overwrite_existing);
-    for (const char* name : {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"}) {
-      std::filesystem::remove(directory.file(name));
-    }
-    std::filesystem::copy(test::data_file(encoder + "_pair"), directory.path(),
-                          std::filesystem::copy_options::overwrite_existing);
-    const ModelDirectory model = ModelDirectory::open(directory.path());
+    const test::TinyScorer tiny(encoder);
+    const ModelDirectory model = ModelDirectory::open(tiny.path());
     const Encoder scorer(model, load_encoder_weights(model), torch::kCPU, load_pair_head(model));
     const auto tokenizer = open_tokenizer(model);
-    const nlohmann::json golden = test::golden_json(encoder + "_pair_scores.json.gz");
+    const nlohmann::json golden = tiny.golden();
     const auto texts = golden.at("texts").get<std::vector<std::string>>();
     std::vector<text::PairEncoding> pairs;
     for (const std::string& first : texts) {
