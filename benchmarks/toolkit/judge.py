@@ -53,7 +53,7 @@ def main():
             if len(aucs) > 1:
                 cells.append(f"{statistics.mean(aucs):.4f} +- {statistics.stdev(aucs):.4f}")
             else:
-                low, high = (results[0]["difference"][f"auc_{end}"] for end in ("low", "high"))
+                low, high = (results[0]["difference"][f"auc_cluster_{end}"] for end in ("low", "high"))
                 cells.append(f"{aucs[0]:.4f} ({low:+.4f} to {high:+.4f})")
         print(f"{name:<14} {untouched['pairs']:>6} {untouched['model']['auc']:>9.4f}  " +
               "  ".join(f"{cell:>26}" for cell in cells), flush=True)
