@@ -11,7 +11,7 @@ for name in "$@"; do
     file="$out/$name-$(echo "$model" | tr / -)"
     [ -f "$file.json" ] ||
       "$build/bin/pc-sim" --model "$model" --baseline "$base" --pairs "$sets/$name/test.tsv" \
-        --tune "$sets/$name/valid.tsv" --json "$file.json" > "$file.txt"
+        --tune "$sets/$name/valid.tsv" --tau-from 0.6 --json "$file.json" > "$file.txt"
     echo "== $name, $model"
     cat "$file.txt"
   done
