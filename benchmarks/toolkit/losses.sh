@@ -7,7 +7,7 @@ mkdir -p "$out"
 run() {  # name, training pairs, then options
   local name=$1 train=$2; shift 2
   local resume=()
-  if [ -d "$out/$name" ]; then resume=(--resume); fi
+  if [ -n "$(find "$out/$name" -name '*.safetensors' -print -quit 2> /dev/null)" ]; then resume=(--resume); fi
   [ -f "$out/$name.json" ] ||
     "$build/bin/pc-train" --model "$model" --train "$sets/qqp_hard/$train.tsv" --valid "$sets/qqp_hard/valid.tsv" \
       --test "$sets/qqp_hard/test.tsv" --out "$out/$name" --epochs 1 --seeds 3 --json "$out/$name.json" \

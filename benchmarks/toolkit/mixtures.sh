@@ -11,7 +11,7 @@ mkdir -p "$out"
 run() {  # name, set to choose by, then options
   local name=$1 set=$2; shift 2
   local resume=()
-  if [ -d "$out/$name" ]; then resume=(--resume); fi
+  if [ -n "$(find "$out/$name" -name '*.safetensors' -print -quit 2> /dev/null)" ]; then resume=(--resume); fi
   [ -f "$out/$name.json" ] ||
     "$build/bin/pc-train" --model "$model" --train "$sets/$set/train.tsv" --valid "$sets/$set/valid.tsv" \
       --test "$sets/$set/test.tsv" --out "$out/$name" --epochs "${epochs:-1}" --json "$out/$name.json" --log "$out/$name.jsonl" \

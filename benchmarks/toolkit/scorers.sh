@@ -7,7 +7,7 @@ build=$1 sets=$2 model=$3 out=$4 epochs=${5:-3}
 mkdir -p "$out"
 "$(dirname "$0")/suite_pairs.py" "$(dirname "$0")/../../tests/data/hard_negatives" --split dev > "$out/suite_dev.tsv"
 resume=()
-if [ -e "$out/pair/checkpoint.safetensors" ]; then resume=(--resume); fi
+if [ -n "$(find "$out/pair" -name "*.safetensors" -print -quit 2> /dev/null)" ]; then resume=(--resume); fi
 [ -f "$out/pair.json" ] ||
   "$build/bin/pc-train" --kind pair --model "$model" --train "$sets/qqp_hard/train.tsv" --valid "$sets/qqp_hard/valid.tsv" \
     --mix "$sets/qqp/train.tsv:1.5" --mix "$sets/mqp/train.tsv:0.13" --mix "$sets/nq_hard/train.tsv:0.15" \
