@@ -1,5 +1,6 @@
 #include "model_scores.hpp"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "promptcache/base/error.hpp"

@@ -40,12 +40,6 @@ std::optional<double> number_in(const PairFile& file, std::size_t row, std::size
   return value;
 }
 
-ThresholdChoice test_thresholds(const LogisticEvidence& model, const std::vector<Evidence>& evidence,
-                                const std::vector<std::uint8_t>& positive, const std::vector<std::size_t>& clusters,
-                                const Guards* guards, const HitBoundOptions& options, std::uint64_t seed) {
-  return choose_threshold_by_cluster(cascade_scores(model, evidence, guards), positive, clusters, options, seed);
-}
-
 }  // namespace
 
 std::vector<Evidence> evidence_of_pairs(const PairFile& file, std::span<const double> similarities,
@@ -116,7 +110,8 @@ CascadeCalibration calibrate_cascade(std::span<const Evidence> evidence, std::sp
     tested_clusters.push_back(clusters[pair]);
   }
   const auto choose = [&] {
-    return test_thresholds(result.model, tested, positive, tested_clusters, guards, options, seed);
+    return choose_threshold_by_cluster(cascade_scores(result.model, tested, guards), positive, tested_clusters, options,
+                                       seed);
   };
   if (result.model.reads_pairs()) result.second = choose();
   for (Evidence& each : tested) each.pair_logit.reset();
