@@ -33,7 +33,7 @@ struct Options {
   promptcache::PromptLogOptions log;
   promptcache::BandOptions sample;  // its ends come from `band`
   std::size_t k = 3, random = 0, memory = 64;
-  bool graph = false, dry_run = false;
+  bool graph = false, earlier = false, dry_run = false;
   std::uint64_t seed = 1;
   tool::EmbedderFlags embedder;
 };
@@ -87,7 +87,7 @@ void check(Options& options, const promptcache::PromptLog& log) {
                 "one distinct prompt, " + std::to_string(log.prompts[0].count) + " times",
                 "at least two: one has no neighbour");
   }
-  const bool nearest = options.band.empty() && options.random == 0;
+  const bool nearest = options.band.empty() && options.random == 0 && !options.earlier;
   if (nearest && options.k >= distinct) {
     throw Error(ErrorCode::usage, {"--k"}, std::to_string(options.k) + " neighbours in a log of " + size,
                 "at most " + std::to_string(distinct - 1));
@@ -152,6 +152,7 @@ void print_estimate(const Options& options, const promptcache::TransformerEmbedd
 
 struct Found {
   std::vector<promptcache::PromptPair> pairs;
+  std::vector<float> next;  // of earlier pairs
   std::optional<std::uint64_t> in_band;
   std::optional<promptcache::GraphPairs> graph;  // without the pairs
 };
@@ -168,6 +169,10 @@ Found search(const Options& options, const promptcache::PromptVectors& vectors,
     promptcache::BandPairs result = promptcache::band_pairs(vectors, band, how);
     found.pairs = std::move(result.pairs);
     found.in_band = result.in_band;
+  } else if (options.earlier) {
+    promptcache::EarlierPairs result = promptcache::earlier_pairs(vectors, how);
+    found.pairs = std::move(result.pairs);
+    found.next = std::move(result.next);
   } else if (options.graph) {
     found.graph = promptcache::graph_pairs(vectors, options.k, recall_sample, options.seed, how);
     found.pairs = std::move(found.graph->pairs);
@@ -234,7 +239,7 @@ int neighbours(Options& options) {
   }
   const Found found = search(options, {values, embedder->dimension()}, how);
   const double search_seconds = watch.lap();
-  promptcache::write_prompt_pairs(options.out, log, found.pairs, how.progress);
+  promptcache::write_prompt_pairs(options.out, log, found.pairs, found.next, how.progress);
   const double write_seconds = watch.lap();
   bar.finish();
   std::cout << summary(options, log, found) << "\n";
@@ -282,11 +287,20 @@ void add_search_flags(CLI::App& command, Options& options) {
                             ->check(CLI::Range(1, 1'000'000'000))
                             ->excludes(k)
                             ->excludes(band);
+  CLI::Option* graph =
+      command
+          .add_flag("--graph", options.graph,
+                    "search a graph instead of comparing all pairs: for logs of a million; prints the recall")
+          ->excludes(band)
+          ->excludes(random);
   command
-      .add_flag("--graph", options.graph,
-                "search a graph instead of comparing all pairs: for logs of a million; prints the recall")
+      .add_flag("--earlier", options.earlier,
+                "instead, each prompt with the nearest of those before it in the log, as a cache would find it: pairs "
+                "as deployed, for pc-calibrate; adds the column next_similarity")
+      ->excludes(k)
       ->excludes(band)
-      ->excludes(random);
+      ->excludes(random)
+      ->excludes(graph);
   command.add_option("--seed", options.seed, "seed of whatever is drawn")->capture_default_str();
   command.add_option("--memory", options.memory, "MiB for the blocks of similarities in work")
       ->capture_default_str()

@@ -50,9 +50,12 @@ std::unique_ptr<const Encoder> open_as(const ModelDirectory& directory, const We
   return packed_now;
 }
 
-}  // namespace
+std::size_t checked_threads(const char* place, std::size_t value) {
+  if (value >= 1 && value <= most_threads) return value;
+  throw Error(ErrorCode::usage, {place}, std::to_string(value), "1 to " + std::to_string(most_threads));
+}
 
-OpenedEncoder open_encoder(const ModelDirectory& directory, WeightsNotes& notes, Precision precision, int threads,
+OpenedEncoder open_fastest(const ModelDirectory& directory, WeightsNotes& notes, Precision precision, int threads,
                            const SelfCheck& check) {
   if (!has_arithmetic(arithmetic_of(precision))) {
     throw Error(ErrorCode::unsupported, {"EmbedderOptions.precision"},
@@ -78,9 +81,29 @@ OpenedEncoder open_encoder(const ModelDirectory& directory, WeightsNotes& notes,
   return {Precision::f32, f32 ? std::move(f32) : open_as(directory, notes, Precision::f32, threads)};
 }
 
-std::size_t checked_threads(const char* place, std::size_t value) {
-  if (value >= 1 && value <= most_threads) return value;
-  throw Error(ErrorCode::usage, {place}, std::to_string(value), "1 to " + std::to_string(most_threads));
+}  // namespace
+
+OpenedEncoder open_encoder(const ModelDirectory& directory, WeightsNotes& notes, const EmbedderOptions& options,
+                           std::size_t usual_tokens, const SelfCheck& check) {
+  const std::size_t threads = checked_threads("EmbedderOptions.threads_per_call", options.threads_per_call);
+  OpenedEncoder opened = open_fastest(directory, notes, options.precision, static_cast<int>(threads), check);
+  notes.save();
+  opened.encoder->prepare(usual_tokens);
+  return opened;
+}
+
+Sha256 encoder_fields(std::string_view user, const ModelDirectory& directory, const WeightsNotes& notes,
+                      const Tokenizer& tokenizer) {
+  const EncoderConfig& config = directory.encoder();
+  Sha256 hash;
+  hash.field(user, "transformer")
+      .field("weights", notes.digest().hex())
+      .field("tokenizer", tokenizer.identity().hex())
+      .field("architecture", config.architecture == Architecture::bert ? "bert" : "xlm_roberta")
+      .field("heads", std::to_string(config.heads))
+      .field("activation", std::to_string(static_cast<int>(config.activation)))
+      .field("layer_norm_eps", std::to_string(static_cast<double>(config.layer_norm_eps) * 1e12));
+  return hash;
 }
 
 std::size_t parallel_callers(const EmbedderOptions& options) {

@@ -7,6 +7,7 @@
 #include "embed/weights_notes.hpp"
 #include "promptcache/embed/transformer_embedder.hpp"
 #include "promptcache/model/model_directory.hpp"
+#include "promptcache/text/tokenizer.hpp"
 
 namespace promptcache::embed {
 
@@ -23,14 +24,16 @@ struct SelfCheck {
   std::function<double(const Encoder& encoder, const Encoder& f32)> agreement;
 };
 
-/// The encoder of a model directory in a precision; with `Precision::automatic` the fastest that passes the check.
-/// Packed weights are mapped where an earlier opening kept them. Throws `Error(unsupported)` for bf16 without its
-/// instructions, and what reading the weights throws.
-OpenedEncoder open_encoder(const ModelDirectory& directory, WeightsNotes& notes, Precision precision, int threads,
-                           const SelfCheck& check);
+/// The encoder of a model directory in the precision of `options`; with `Precision::automatic` the fastest that passes
+/// the check. Packed weights are mapped where an earlier opening kept them, and what was found out is noted. Prepared
+/// for inputs of `usual_tokens`. Throws `Error`: usage for a number of threads out of range, unsupported for bf16
+/// without its instructions, and what reading the weights throws.
+OpenedEncoder open_encoder(const ModelDirectory& directory, WeightsNotes& notes, const EmbedderOptions& options,
+                           std::size_t usual_tokens, const SelfCheck& check);
 
-/// Checks a number of threads or callers. Throws `Error(usage)` naming `place`.
-std::size_t checked_threads(const char* place, std::size_t value);
+/// The part of an identity that all users of an encoder share, begun with the name of the user.
+Sha256 encoder_fields(std::string_view user, const ModelDirectory& directory, const WeightsNotes& notes,
+                      const Tokenizer& tokenizer);
 
 /// Of `options`, or what stands for 0. Throws `Error(usage)`.
 std::size_t parallel_callers(const EmbedderOptions& options);

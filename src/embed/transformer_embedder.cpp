@@ -70,14 +70,10 @@ struct TransformerEmbedder::Impl {
         notes(directory.file("model.safetensors")),
         identity(make_identity()),
         encoder(embed::open_encoder(
-            directory, notes, options.precision,
-            static_cast<int>(embed::checked_threads("EmbedderOptions.threads_per_call", options.threads_per_call)),
+            directory, notes, options, usual_tokens,
             {"", least_cosine,
              [this](const embed::Encoder& a, const embed::Encoder& b) { return lowest_cosine(a, b); }})),
-        workspaces(embed::parallel_callers(options)) {
-    notes.save();
-    encoder.encoder->prepare(usual_tokens);
-  }
+        workspaces(embed::parallel_callers(options)) {}
 
   double lowest_cosine(const embed::Encoder& a, const embed::Encoder& b) const {
     embed::Workspace workspace;
@@ -99,19 +95,11 @@ struct TransformerEmbedder::Impl {
   }
 
   Digest make_identity() const {
-    const EncoderConfig& config = directory.encoder();
-    Sha256 hash;
-    hash.field("embedder", "transformer");
-    hash.field("weights", notes.digest().hex());
-    hash.field("tokenizer", tokenizer->identity().hex());
-    hash.field("architecture", config.architecture == Architecture::bert ? "bert" : "xlm_roberta");
-    hash.field("heads", std::to_string(config.heads));
-    hash.field("activation", std::to_string(static_cast<int>(config.activation)));
-    hash.field("layer_norm_eps", std::to_string(static_cast<double>(config.layer_norm_eps) * 1e12));
-    hash.field("pooling", directory.pooling() == Pooling::mean ? "mean" : "cls");
-    hash.field("prefix", prefix);
-    hash.field("max_tokens", std::to_string(max_tokens));
-    return hash.finish();
+    return embed::encoder_fields("embedder", directory, notes, *tokenizer)
+        .field("pooling", directory.pooling() == Pooling::mean ? "mean" : "cls")
+        .field("prefix", prefix)
+        .field("max_tokens", std::to_string(max_tokens))
+        .finish();
   }
 
   // A text that vanished in the tokenizer, or became unknown tokens only, has the vector of many other texts.

@@ -49,14 +49,10 @@ struct TransformerPairScorer::Impl {
         notes(directory.file("model.safetensors")),
         identity(make_identity()),
         encoder(embed::open_encoder(
-            directory, notes, options.precision,
-            static_cast<int>(embed::checked_threads("EmbedderOptions.threads_per_call", options.threads_per_call)),
+            directory, notes, options, usual_tokens,
             {" pairs", least_agreement,
              [this](const embed::Encoder& a, const embed::Encoder& b) { return lowest_agreement(a, b); }})),
-        workspaces(embed::parallel_callers(options)) {
-    notes.save();
-    encoder.encoder->prepare(usual_tokens);
-  }
+        workspaces(embed::parallel_callers(options)) {}
 
   text::PairEncoding encode(const TextPair& pair) const {
     return text::encode_pair(*tokenizer, directory.encoder().architecture, pair.first, pair.second, max_tokens);
@@ -83,15 +79,7 @@ struct TransformerPairScorer::Impl {
   float logit(const float* first_token) const { return head.logit({first_token, directory.encoder().hidden_size}); }
 
   Digest make_identity() const {
-    const EncoderConfig& config = directory.encoder();
-    return Sha256()
-        .field("pair scorer", "transformer")
-        .field("weights", notes.digest().hex())
-        .field("tokenizer", tokenizer->identity().hex())
-        .field("architecture", config.architecture == Architecture::bert ? "bert" : "xlm_roberta")
-        .field("heads", std::to_string(config.heads))
-        .field("activation", std::to_string(static_cast<int>(config.activation)))
-        .field("layer_norm_eps", std::to_string(static_cast<double>(config.layer_norm_eps) * 1e12))
+    return embed::encoder_fields("pair scorer", directory, notes, *tokenizer)
         .field("max_tokens", std::to_string(max_tokens))
         .finish();
   }

@@ -53,17 +53,11 @@ CalibrationResult calibrate(std::span<const double> similarities, std::span<cons
   dense_numbers(clusters, result.clusters);
   result.fit_pairs = fit.size();
 
-  std::vector<double> fit_similarities, fit_labels;
-  std::vector<std::uint8_t> fit_positive;
-  for (const std::size_t pair : fit) {
-    fit_similarities.push_back(similarities[pair]);
-    fit_labels.push_back(labels[pair]);
-    fit_positive.push_back(labels[pair] >= 0.5 ? 1 : 0);
-  }
+  const std::vector<double> fit_similarities = picked(similarities, fit), fit_labels = picked(labels, fit);
   try {
     result.head = fit_platt(fit_similarities, fit_labels);
     // Every sample has a slope; one that chance explains would be written down as knowledge.
-    const std::optional<IntervalEstimate> auc = roc_auc_interval(fit_similarities, fit_positive);
+    const std::optional<IntervalEstimate> auc = roc_auc_interval(fit_similarities, positives(fit_labels));
     if (!auc || auc->low <= 0.5) {
       result.head.reset();
       result.no_head = "the similarities do not rise with the label beyond doubt: ";
@@ -74,15 +68,8 @@ CalibrationResult calibrate(std::span<const double> similarities, std::span<cons
     result.no_head = error.what();
   }
 
-  std::vector<double> scores;
-  std::vector<std::uint8_t> positive;
-  std::vector<std::size_t> test_clusters;
-  for (const std::size_t pair : test) {
-    scores.push_back(similarities[pair]);
-    positive.push_back(labels[pair] >= 0.5 ? 1 : 0);
-    test_clusters.push_back(clusters[pair]);
-  }
-  result.thresholds = choose_threshold_by_cluster(scores, positive, test_clusters, options, seed);
+  result.thresholds = choose_threshold_by_cluster(picked(similarities, test), positives(picked(labels, test)),
+                                                  picked(clusters, test), options, seed);
   return result;
 }
 

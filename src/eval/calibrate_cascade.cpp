@@ -16,14 +16,16 @@ namespace {
 
 constexpr double vetoed = -40;  // log-odds that no evidence reaches
 
-double probability_of(double log_odds) {
-  return log_odds >= 0 ? 1 / (1 + std::exp(-log_odds)) : std::exp(log_odds) / (1 + std::exp(log_odds));
-}
-
 double log_odds_of(double probability) {
   constexpr double least = 1e-15;
   const double p = std::clamp(probability, least, 1 - least);
   return std::log(p / (1 - p));
+}
+
+/// As CascadePolicy computes it; none of vetoed evidence.
+std::optional<double> probability_of(const LogisticEvidence& model, const Evidence& evidence, const Guards* guards) {
+  if (guards != nullptr && evidence.guards && guards->veto(GuardFlags::from_bits(*evidence.guards))) return {};
+  return model.probability(evidence);
 }
 
 /// A cell of an optional column; empty when the column or its value is absent.
@@ -73,8 +75,8 @@ std::vector<double> cascade_scores(const LogisticEvidence& model, std::span<cons
   std::vector<double> scores;
   scores.reserve(evidence.size());
   for (const Evidence& each : evidence) {
-    const bool veto = guards != nullptr && each.guards && guards->veto(GuardFlags::from_bits(*each.guards));
-    scores.push_back(veto ? vetoed : log_odds_of(model.probability(each)));
+    const std::optional<double> probability = probability_of(model, each, guards);
+    scores.push_back(probability ? log_odds_of(*probability) : vetoed);
   }
   return scores;
 }
@@ -93,24 +95,14 @@ CascadeCalibration calibrate_cascade(std::span<const Evidence> evidence, std::sp
   result.pairs = labels.size();
   dense_numbers(clusters, result.clusters);
   result.fit_pairs = fit.size();
-  std::vector<Evidence> fitted;
-  std::vector<double> fitted_labels;
-  for (const std::size_t pair : fit) {
-    fitted.push_back(evidence[pair]);
-    fitted_labels.push_back(labels[pair]);
-  }
-  result.model = fit_evidence(fitted, fitted_labels);
+  result.model = fit_evidence(picked(evidence, fit), picked(labels, fit));
 
-  std::vector<Evidence> tested;
-  std::vector<std::uint8_t> positive;
-  std::vector<std::size_t> tested_clusters;
-  for (const std::size_t pair : test) {
-    tested.push_back(evidence[pair]);
-    positive.push_back(labels[pair] >= 0.5 ? 1 : 0);
-    tested_clusters.push_back(clusters[pair]);
-  }
+  std::vector<Evidence> tested = picked(evidence, test);
   const auto choose = [&] {
-    return choose_threshold_by_cluster(cascade_scores(result.model, tested, guards), positive, tested_clusters, options,
+    std::vector<double> probabilities;
+    for (const Evidence& each : tested)
+      probabilities.push_back(probability_of(result.model, each, guards).value_or(-1));
+    return choose_threshold_by_cluster(probabilities, positives(picked(labels, test)), picked(clusters, test), options,
                                        seed);
   };
   if (result.model.reads_pairs()) result.second = choose();
@@ -122,7 +114,7 @@ CascadeCalibration calibrate_cascade(std::span<const Evidence> evidence, std::sp
 void write_cascade(const std::string& model_directory, const CascadeRecord& record) {
   const auto stage = [&](const ThresholdChoice& choice) -> nlohmann::ordered_json {
     if (!record.deployed || !choice.chosen) return nullptr;
-    return {{"threshold", probability_of(choice.chosen->threshold)},
+    return {{"threshold", choice.chosen->threshold},
             {"upper_bound", choice.chosen->upper_bound},
             {"hits", choice.chosen->hits},
             {"wrong", choice.chosen->wrong}};

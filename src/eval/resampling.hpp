@@ -44,6 +44,23 @@ inline std::vector<std::uint32_t> dense_numbers(std::span<const std::size_t> clu
   return result;
 }
 
+/// The values at these positions.
+template <class Values>
+std::vector<typename Values::value_type> picked(const Values& values, const std::vector<std::size_t>& positions) {
+  std::vector<typename Values::value_type> result;
+  result.reserve(positions.size());
+  for (const std::size_t position : positions) result.push_back(values[position]);
+  return result;
+}
+
+/// Labels as classes, 1 from a half up.
+inline std::vector<std::uint8_t> positives(const std::vector<double>& labels) {
+  std::vector<std::uint8_t> result;
+  result.reserve(labels.size());
+  for (const double label : labels) result.push_back(label >= 0.5 ? 1 : 0);
+  return result;
+}
+
 /// How often each cluster is drawn in resample `number`.
 inline void draw_clusters(std::uint64_t seed, std::size_t number, std::vector<std::uint32_t>& times) {
   RandomStream random(seed, number);

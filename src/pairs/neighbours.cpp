@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <mutex>
 #include <random>
 #include <string>
@@ -61,9 +62,11 @@ std::vector<PromptPair> pairs_of(const NearestLists& lists) {
   return pairs;
 }
 
-std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t k, const PairSearchOptions& options) {
-  check_vectors(vectors);
-  check_neighbours(vectors.size(), k);
+namespace {
+
+/// Offers each prompt to all others, or to the later ones only.
+NearestLists nearest_lists(const PromptVectors& vectors, std::size_t k, bool later_only,
+                           const PairSearchOptions& options) {
   const std::size_t side = block_side(vectors.size(), options);
   NearestLists lists(vectors.size(), k);
   std::vector<std::mutex> mutexes((vectors.size() + side - 1) / side);  // of the lists of a block's rows
@@ -78,7 +81,7 @@ std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t 
       float floor = lists.floor(row);
       for (std::size_t j = block.first_column(i); j < columns; ++j) {
         const std::size_t column = block.column_begin + j;
-        if (similarities[j] >= floor) {
+        if (!later_only && similarities[j] >= floor) {
           lists.offer(row, static_cast<std::uint32_t>(column), similarities[j]);
           floor = lists.floor(row);
         }
@@ -88,7 +91,31 @@ std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t 
       }
     }
   });
-  return pairs_of(lists);
+  return lists;
+}
+
+}  // namespace
+
+std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t k, const PairSearchOptions& options) {
+  check_vectors(vectors);
+  check_neighbours(vectors.size(), k);
+  return pairs_of(nearest_lists(vectors, k, false, options));
+}
+
+EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options) {
+  check_vectors(vectors);
+  check_neighbours(vectors.size(), 1);
+  const NearestLists lists = nearest_lists(vectors, 2, true, options);
+  EarlierPairs result;
+  for (std::size_t prompt = 1; prompt < lists.prompts(); ++prompt) {
+    const Neighbour& nearest = lists.of(prompt)[0];
+    const Neighbour& next = lists.of(prompt)[1];
+    result.pairs.push_back(
+        {static_cast<std::uint32_t>(prompt), nearest.position, std::clamp(nearest.similarity, -1.0F, 1.0F)});
+    result.next.push_back(next.there() ? std::clamp(next.similarity, -1.0F, 1.0F)
+                                       : std::numeric_limits<float>::quiet_NaN());
+  }
+  return result;
 }
 
 BandPairs band_pairs(const PromptVectors& vectors, const BandOptions& band, const PairSearchOptions& options) {
@@ -160,17 +187,25 @@ double measure_search_rate(std::size_t dimension, const PairSearchOptions& optio
 }
 
 void write_prompt_pairs(const std::string& path, const PromptLog& log, std::span<const PromptPair> pairs,
-                        const ProgressCallback& progress) {
+                        std::span<const float> next, const ProgressCallback& progress) {
   constexpr std::size_t buffer_bytes = 1U << 20;
   AtomicFile file(path);
-  std::string buffer = "q1\tq2\tsimilarity\tcount1\tcount2\n";
+  std::string buffer = "q1\tq2\tsimilarity\tcount1\tcount2";
+  buffer += next.empty() ? "\n" : "\tnext_similarity\n";
+  const auto add_number = [&](float value) {
+    char number[32];
+    buffer.append(number, std::to_chars(number, number + sizeof(number), value).ptr);
+  };
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     const Prompt& first = log.prompts.at(pairs[i].first);
     const Prompt& second = log.prompts.at(pairs[i].second);
-    char number[32];
-    const auto end = std::to_chars(number, number + sizeof(number), pairs[i].similarity).ptr;
-    buffer.append(first.text).append("\t").append(second.text).append("\t").append(number, end);
+    buffer.append(first.text).append("\t").append(second.text).append("\t");
+    add_number(pairs[i].similarity);
     buffer.append("\t").append(std::to_string(first.count)).append("\t").append(std::to_string(second.count));
+    if (!next.empty()) {
+      buffer += '\t';
+      if (!std::isnan(next[i])) add_number(next[i]);
+    }
     buffer += '\n';
     if (buffer.size() < buffer_bytes && i + 1 < pairs.size()) continue;
     file.write(buffer);

@@ -5,6 +5,8 @@
 #include <random>
 
 #include "promptcache/base/file.hpp"
+#include "promptcache/eval/calibrate.hpp"
+#include "promptcache/policy/cascade_policy.hpp"
 #include "support.hpp"
 
 using namespace promptcache;
@@ -78,6 +80,16 @@ TEST_CASE("a cascade keeps more hits than its first stage at the same bound, and
   CHECK(result.second.chosen->hits > 1500);
   CHECK((!result.first.chosen || result.first.chosen->hits < 1000));
 
+  // Served is just what was tested.
+  const CascadePolicy policy(std::make_shared<LogisticEvidence>(result.model), {},
+                             {.threshold = result.second.chosen->threshold});
+  std::size_t served = 0;
+  const auto halves = halves_by_cluster(clusters, 1);
+  for (const std::size_t pair : halves[1]) {
+    served += *evidence[pair].guards == 0 && policy.decide(evidence[pair]).serve ? 1 : 0;
+  }
+  CHECK(served == result.second.chosen->hits);
+
   const std::vector<double> scores = cascade_scores(result.model, evidence, guards.get());
   for (std::size_t i = 0; i < evidence.size(); ++i) CHECK((*evidence[i].guards != 0) == (scores[i] == -40));
   test::require_error(ErrorCode::usage, {"8000 pieces", "1 clusters"},
@@ -88,7 +100,7 @@ TEST_CASE("what is written keeps other fields, and no threshold of pairs that ar
   const test::TemporaryDirectory directory;
   directory.write("promptcache.json", R"({"lambda": 0.05, "c": 16, "threshold": 0.9})");
   CascadeRecord record;
-  record.calibration.second.chosen = HitBound{0, 300, 1, 0.016};
+  record.calibration.second.chosen = HitBound{0.5, 300, 1, 0.016};
   record.embedder = "ab";
   write_cascade(directory.path(), record);
   const auto json = nlohmann::json::parse(read_file(directory.file("promptcache.json")));

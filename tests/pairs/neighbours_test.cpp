@@ -122,6 +122,29 @@ TEST_CASE("blocked search finds what a double loop finds, to the bit, whatever b
   }
 }
 
+TEST_CASE("pairs as served: each prompt with the nearest of those before it, and how near the next one is") {
+  for (const std::size_t count : {2, 3, 47, 253}) {
+    const std::vector<float> values = log_vectors(count, 20, static_cast<unsigned>(count));
+    const PromptVectors vectors{values, 20};
+    EarlierPairs wanted;
+    for (std::uint32_t prompt = 1; prompt < count; ++prompt) {
+      std::vector<std::pair<float, std::uint32_t>> others;
+      for (std::uint32_t i = 0; i < prompt; ++i) others.push_back({-tile_similarity(vectors, prompt, i), i});
+      std::sort(others.begin(), others.end());
+      wanted.pairs.push_back({prompt, others[0].second, std::min(-others[0].first, 1.0F)});
+      wanted.next.push_back(prompt > 1 ? std::min(-others[1].first, 1.0F) : 7);
+    }
+    for (const std::size_t bytes : block_sizes) {
+      EarlierPairs found = earlier_pairs(vectors, {.threads = 2, .block_bytes = bytes});
+      INFO(count << " prompts, " << bytes << " bytes");
+      REQUIRE(std::isnan(found.next[0]));
+      found.next[0] = 7;  // equal to itself
+      REQUIRE(found.pairs == wanted.pairs);
+      REQUIRE(found.next == wanted.next);
+    }
+  }
+}
+
 TEST_CASE("equal vectors: ties go by position, and similarities stay in range") {
   std::vector<float> values;
   for (int i = 0; i < 40; ++i) values.insert(values.end(), {0.6F, 0.8F, 0.0F});
@@ -275,10 +298,15 @@ TEST_CASE("pairs are written as TSV, or not at all") {
   CHECK(read_file(path) == "q1\tq2\tsimilarity\tcount1\tcount2\na b\t\xc3\xa4\t0.5\t3\t1\n\xc3\xa4\tc\t-0.1\t1\t12\n");
   struct Stop {};
   CHECK_THROWS_AS(
-      write_prompt_pairs(path, log, std::vector<PromptPair>{{0, 2, 0.5F}}, [](const Progress&) { throw Stop(); }),
+      write_prompt_pairs(path, log, std::vector<PromptPair>{{0, 2, 0.5F}}, {}, [](const Progress&) { throw Stop(); }),
       Stop);
   CHECK(read_file(path).size() > 60);
   CHECK(!std::filesystem::exists(path + ".partial"));
   write_prompt_pairs(path, log, {});
   CHECK(read_file(path) == "q1\tq2\tsimilarity\tcount1\tcount2\n");
+  write_prompt_pairs(path, log, std::vector<PromptPair>{{1, 0, 0.5F}, {2, 0, 0.75F}},
+                     std::vector<float>{std::numeric_limits<float>::quiet_NaN(), 0.25F});
+  CHECK(read_file(path) ==
+        "q1\tq2\tsimilarity\tcount1\tcount2\tnext_similarity\n\xc3\xa4\ta b\t0.5\t1\t3\t\n"
+        "c\ta b\t0.75\t12\t3\t0.25\n");
 }

@@ -56,8 +56,8 @@ std::string directory_with(const test::TemporaryDirectory& directory, const Casc
 CascadeRecord record() {
   CascadeRecord record;
   record.calibration.model = model();
-  record.calibration.first.chosen = HitBound{2.0, 200, 0, 0.015};  // log-odds
-  record.calibration.second.chosen = HitBound{0.5, 400, 1, 0.012};
+  record.calibration.first.chosen = HitBound{0.88, 200, 0, 0.015};
+  record.calibration.second.chosen = HitBound{0.62, 400, 1, 0.012};
   record.deployed = true;
   record.options.target = 0.02;
   record.embedder = sha256("this one").hex();
@@ -97,9 +97,8 @@ TEST_CASE("a cascade serves above its stage's threshold") {
             .serve == false);
   test::require_error(ErrorCode::format, {"first"}, [] { make_policy(R"({"kind": "cascade"})"); });
   test::require_error(ErrorCode::usage, {"no model"}, [] { CascadePolicy made(nullptr, {}, {}); });
-  test::require_error(ErrorCode::numeric, {"second.threshold"}, [] {
-    CascadePolicy made(std::make_shared<LogisticEvidence>(model()), {}, {.threshold = NAN});
-  });
+  test::require_error(ErrorCode::numeric, {"second.threshold"},
+                      [] { CascadePolicy made(std::make_shared<LogisticEvidence>(model()), {}, {.threshold = NAN}); });
   test::require_error(ErrorCode::usage, {"first.bound"}, [] {
     CascadePolicy made(std::make_shared<LogisticEvidence>(model()), {.threshold = 0.5, .bound = 2}, {});
   });
@@ -112,9 +111,9 @@ TEST_CASE("a cascade is opened with what was proven for its models, and refused 
   const NamedEmbedder embedder;
   const NamedScorer scorer;
   const auto policy = CascadePolicy::open(path, embedder, &scorer, {.target_wrong_hits = 0.02});
-  CHECK(policy->first().threshold == Approx(sigma(2.0)));
+  CHECK(policy->first().threshold == 0.88);
   CHECK(policy->first().bound == 0.015);
-  CHECK(policy->second().threshold == Approx(sigma(0.5)));
+  CHECK(policy->second().threshold == 0.62);
   CHECK(policy->second().bound == 0.012);
 
   const auto stricter = CascadePolicy::open(path, embedder, &scorer, {.target_wrong_hits = 0.01});
@@ -125,7 +124,7 @@ TEST_CASE("a cascade is opened with what was proven for its models, and refused 
   CHECK(costs->second().threshold == Approx(0.9));
   const auto alone = CascadePolicy::open(path, embedder, nullptr, {.target_wrong_hits = 0.02});
   CHECK_FALSE(alone->decide(at(0.9, 12.0)).serve);
-  CHECK(alone->first().threshold == Approx(sigma(2.0)));
+  CHECK(alone->first().threshold == 0.88);
 
   CascadeRecord other = known;
   other.embedder = sha256("another").hex();

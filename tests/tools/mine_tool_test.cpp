@@ -109,6 +109,12 @@ TEST_CASE("pc-mine neighbours: band, random pairs, graph, JSON lines, dry run") 
   require_code(run_tool(begin + " --random 50 --seed 5"), 0, {});
   CHECK(first != promptcache::read_file(out));
   require_code(run_tool(begin + " --graph"), 0, {"recall", "of the exact neighbours of 90 prompts"});
+  require_code(run_tool(begin + " --earlier"), 0, {"89 pairs of 90"});
+  CHECK(rows_of(out)[0].back() == "next_similarity");
+  CHECK(rows_of(out)[1].size() == 5);  // the second prompt has no second neighbour
+  CHECK(rows_of(out)[89].size() == 6);
+  CHECK(rows_of(out)[89][0] == "how do i change item 89 to number 16?");
+  require_code(run_tool(begin + " --earlier --k 2"), 2, {"--k excludes --earlier"});
   require_code(run_tool(begin + " --limit 10 --k 9"), 0, {"45 pairs of 10 distinct prompts"});
   const std::string lines = directory.write("log.jsonl", "{\"body\": \"a\"}\n{\"body\": \"A?\"}\n{\"body\": \"b\"}\n");
   require_code(run_tool(neighbours + " --prompts " + lines + " --column body --merge normalized --k 1 --out " + out), 0,

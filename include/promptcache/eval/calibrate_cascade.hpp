@@ -28,7 +28,7 @@ std::vector<double> cascade_scores(const LogisticEvidence& model, std::span<cons
 struct CascadeCalibration {
   std::size_t pairs = 0, clusters = 0, fit_pairs = 0;
   LogisticEvidence model{EvidenceWeights()};
-  ThresholdChoice first, second;  ///< of log-odds; without pair logits `second` is empty
+  ThresholdChoice first, second;  ///< of probabilities; without pair logits `second` is empty
 };
 
 /// Throws what `fit_evidence` throws, and `Error(usage)` for other numbers of clusters or options out of range.

@@ -19,7 +19,7 @@ struct PromptVectors {
   std::size_t size() const noexcept { return dimension == 0 ? 0 : values.size() / dimension; }
 };
 
-/// Two prompts by their positions in the log; `first` is the smaller one.
+/// Two prompts by their positions in the log; `first` is the smaller one, but in `EarlierPairs`.
 struct PromptPair {
   std::uint32_t first = 0;
   std::uint32_t second = 0;
@@ -41,6 +41,15 @@ struct PairSearchOptions {
 /// 1 to n-1 or the size is no multiple of the dimension, numeric for NaN or infinity.
 std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t k,
                                       const PairSearchOptions& options = {});
+
+/// What a cache of all prompts before it would have found for each prompt but the first: pairs as they are served.
+struct EarlierPairs {
+  std::vector<PromptPair> pairs;  ///< `first` asked, `second` its nearest one of the earlier ones; in order of `first`
+  std::vector<float> next;        ///< similarity of the second nearest, NaN where there is none
+};
+
+/// Exact; ties, time, memory and errors as of `nearest_pairs` with k = 2, but two prompts are enough.
+EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options = {});
 
 /// Pairs of a similarity in [low, high].
 struct BandOptions {
@@ -93,9 +102,9 @@ std::size_t graph_memory(std::size_t prompts, std::size_t dimension);
 /// GFLOP a second of `nearest_pairs` here and now, from a search among made-up vectors that takes about 0.1 s.
 double measure_search_rate(std::size_t dimension, const PairSearchOptions& options);
 
-/// Writes TSV with the columns q1, q2, similarity, count1, count2, atomically. Throws as `AtomicFile` and as
-/// `progress`, and leaves no half file.
+/// Writes TSV with the columns q1, q2, similarity, count1, count2, and next_similarity if there is `next`, atomically.
+/// Throws as `AtomicFile` and as `progress`, and leaves no half file.
 void write_prompt_pairs(const std::string& path, const PromptLog& log, std::span<const PromptPair> pairs,
-                        const ProgressCallback& progress = {});
+                        std::span<const float> next = {}, const ProgressCallback& progress = {});
 
 }  // namespace promptcache
