@@ -1,5 +1,6 @@
 #include "text/bpe.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <queue>
 #include <tuple>
@@ -46,15 +47,24 @@ void Bpe::add_merge(std::int32_t left, std::int32_t right, std::int32_t merged) 
 }
 
 void Bpe::encode(std::string_view word, std::vector<std::int32_t>& ids) const {
+  while (!word.empty()) {
+    const auto unknown = std::find_if(word.begin(), word.end(), [&](char byte) { return token_of(byte) < 0; });
+    const auto known = static_cast<std::size_t>(unknown - word.begin());
+    encode_known(word.substr(0, known), ids);
+    word.remove_prefix(std::min(known + 1, word.size()));
+  }
+}
+
+void Bpe::encode_known(std::string_view bytes, std::vector<std::int32_t>& ids) const {
   struct Symbol {
     std::int32_t id;  // -1: merged into the one before it
     std::int32_t previous, next;
   };
   std::vector<Symbol> symbols;
-  symbols.reserve(word.size());
-  for (const char byte : word) {
+  symbols.reserve(bytes.size());
+  for (const char byte : bytes) {
     const auto i = static_cast<std::int32_t>(symbols.size());
-    symbols.push_back({bytes_[static_cast<unsigned char>(byte)], i - 1, i + 1});
+    symbols.push_back({token_of(byte), i - 1, i + 1});
   }
   const auto end = static_cast<std::int32_t>(symbols.size());
   const auto at = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };

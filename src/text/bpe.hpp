@@ -13,13 +13,13 @@ namespace promptcache::text {
 /// Bytes merged to tokens, pair by pair, the pair of the lowest rank first and the leftmost of these.
 class Bpe {
  public:
-  /// The token of each single byte.
+  /// The token of each single byte; -1: there is none, and encoding leaves it out.
   explicit Bpe(const std::array<std::int32_t, 256>& bytes) : bytes_(bytes) {}
 
   /// Of several merges of one pair the first counts.
   void add_merge(std::int32_t left, std::int32_t right, std::int32_t merged);
 
-  /// Appends the tokens of a word. O(n log n) for n bytes.
+  /// Appends the tokens of a word; nothing is merged across a byte without a token. O(n log n) for n bytes.
   void encode(std::string_view word, std::vector<std::int32_t>& ids) const;
 
  private:
@@ -30,6 +30,9 @@ class Bpe {
   static std::uint64_t key(std::int32_t left, std::int32_t right) {
     return (static_cast<std::uint64_t>(left) << 32) | static_cast<std::uint32_t>(right);
   }
+
+  std::int32_t token_of(char byte) const { return bytes_[static_cast<unsigned char>(byte)]; }
+  void encode_known(std::string_view bytes, std::vector<std::int32_t>& ids) const;
 
   std::array<std::int32_t, 256> bytes_;
   std::unordered_map<std::uint64_t, Merge> merges_;

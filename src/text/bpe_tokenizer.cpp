@@ -198,10 +198,12 @@ struct BpeTokenizer::Impl {
     std::array<std::int32_t, 256> tokens{};
     for (std::size_t byte = 0; byte < tokens.size(); ++byte) {
       const auto found = ids.find(std::string(1, static_cast<char>(byte)));
-      if (found == ids.end()) {
-        throw Error(ErrorCode::format, {path}, "no token for byte " + std::to_string(byte), "one for each byte");
+      // Real vocabularies lack bytes that no text had in training: control characters, those that UTF-8 never uses.
+      if (found == ids.end() && byte >= ' ' && byte <= '~') {
+        throw Error(ErrorCode::format, {path}, "no token for byte " + std::to_string(byte),
+                    "one for each printable character of ASCII");
       }
-      tokens[byte] = found->second;
+      tokens[byte] = found != ids.end() ? found->second : -1;
     }
     return tokens;
   }

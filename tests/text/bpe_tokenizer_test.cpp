@@ -98,6 +98,13 @@ TEST_CASE("BPE: the leftmost pair of the lowest rank is merged first") {
   CHECK(encoded("aab") == Ids{301, 'b'});
   CHECK(encoded("ab") == Ids{302});
   CHECK(encoded("xbcbc") == Ids{'x', 300, 300});
+
+  bytes['y'] = -1;  // a byte without a token: left out, and nothing is merged across it
+  text::Bpe lacking(bytes);
+  lacking.add_merge('a', 'b', 302);
+  Ids ids;
+  lacking.encode("yabyaybyy", ids);
+  CHECK(ids == Ids{302, 'a', 'b'});
 }
 
 TEST_CASE("BPE: a vocabulary in a GGUF file is the same tokenizer") {

@@ -29,7 +29,7 @@ class BpeTokenizer {
   ~BpeTokenizer();
 
   /// Ids of `text`, no special ones among them. Any bytes are accepted: each maximal invalid UTF-8 sequence counts as
-  /// U+FFFD.
+  /// U+FFFD; a byte that the vocabulary has no token for, rare control characters in some, is left out.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
   /// Bytes of the tokens one after the other, special ones left out unless they are wanted. A character may span
