@@ -1,7 +1,6 @@
 #include "promptcache/model/safetensors.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "base/mapped_file.hpp"
+#include "model/half.hpp"
 #include "model/json_file.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
@@ -42,23 +42,6 @@ std::string shape_text(std::span<const std::size_t> shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return text + "]";
-}
-
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
-  const std::uint32_t exponent = (half >> 10) & 31U;
-  const std::uint32_t fraction = half & 1023U;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000U | (fraction << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
-  const float subnormal = std::ldexp(static_cast<float>(fraction), -24);
-  return sign != 0 ? -subnormal : subnormal;
-}
-
-template <class T>
-T load(const std::byte* bytes) {
-  T value;
-  std::memcpy(&value, bytes, sizeof(T));  // tensors need not be aligned inside the file
-  return value;
 }
 
 /// Parses the header, refusing a tensor that is named twice (a plain parse would keep the last one silently).
@@ -239,7 +222,7 @@ std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<co
       break;
     case TensorType::bf16:
       for (std::size_t i = 0; i < count; ++i) {
-        values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(data + 2 * i)) << 16);
+        values[i] = brain_to_float(load<std::uint16_t>(data + 2 * i));
       }
       break;
     default: throw Error(ErrorCode::unsupported, where, std::string("dtype ") + name_of(view.type), "F32, F16 or BF16");

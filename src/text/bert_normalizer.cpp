@@ -1,11 +1,10 @@
 #include "text/bert_normalizer.hpp"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
 #include <string_view>
 
+#include "text/characters.hpp"
 #include "text/unicode_exceptions.hpp"
 #include "text/utf8.hpp"
 
@@ -23,15 +22,6 @@ const CodePointMapping* find(std::span<const CodePointMapping> mappings, char32_
       std::lower_bound(mappings.begin(), mappings.end(), c,
                        [](const CodePointMapping& mapping, char32_t value) { return mapping.from < value; });
   return place != mappings.end() && place->from == c ? &*place : nullptr;
-}
-
-utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
-
-/// The property White_Space.
-bool is_white_space(char32_t c) {
-  if (c < 0x80) return c == ' ' || (c >= 0x09 && c <= 0x0D);
-  const utf8proc_category_t kind = category(c);
-  return c == 0x85 || kind == UTF8PROC_CATEGORY_ZS || kind == UTF8PROC_CATEGORY_ZL || kind == UTF8PROC_CATEGORY_ZP;
 }
 
 bool is_removed_control(char32_t c) {
