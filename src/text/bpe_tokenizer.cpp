@@ -229,7 +229,8 @@ struct BpeTokenizer::Impl {
         pieces[id] = *text::bytes_of_token(token);
       }
     }
-    for (const auto& [left, right] : vocabulary.merges) {
+    for (const auto& merge : vocabulary.merges) {
+      const std::string &left = merge.first, &right = merge.second;
       hash.field(left, right);
       const auto id = [&](const std::string& token) {
         const std::optional<std::string> bytes = text::bytes_of_token(token);

@@ -46,8 +46,12 @@ struct Parameter {
 
 /// A part of a prompt whose attention states are kept.
 struct Module {
+  Module();
+  Module(std::string of_name, std::vector<Node> of_children, bool is_cached = true);
+  explicit Module(std::string of_name);
+
   std::string name;
-  std::vector<Node> children = {};
+  std::vector<Node> children;
   bool cached = true;  ///< false: computed anew each time
   Place place = {};
 };
@@ -69,6 +73,12 @@ struct Node {
 
   std::variant<Text, Parameter, Module, Union> content;
 };
+
+// Defined here, where a Node is known: it holds modules itself.
+inline Module::Module() = default;
+inline Module::Module(std::string of_name, std::vector<Node> of_children, bool is_cached)
+    : name(std::move(of_name)), children(std::move(of_children)), cached(is_cached) {}
+inline Module::Module(std::string of_name) : Module(std::move(of_name), {}) {}
 
 /// The parts that prompts share (arXiv 2311.04934). Written as structures,
 ///
