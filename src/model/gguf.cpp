@@ -9,18 +9,13 @@
 
 #include "base/mapped_file.hpp"
 #include "model/gguf_blocks.hpp"
+#include "model/tensor_checks.hpp"
 #include "promptcache/base/error.hpp"
 
 namespace promptcache {
 namespace {
 
 constexpr std::size_t most_dimensions = 4;  // the format's own limit
-
-std::string shape_text(std::span<const std::size_t> shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 /// Reads the header from front to back; every step is checked against what is left of the file.
 class Reader {
@@ -309,11 +304,7 @@ std::vector<float> GgufFile::read_f32(std::string_view name, std::span<const std
   for (std::size_t i = 0; i < count; ++i) {
     block->decode(tensor.data.data() + i * block->bytes, values.data() + i * block->values);
   }
-  const auto bad = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
-  if (bad != values.end()) {
-    throw Error(ErrorCode::numeric, where, std::to_string(*bad) + " at element " + std::to_string(bad - values.begin()),
-                "finite weights");
-  }
+  require_finite(where, values);
   return values;
 }
 

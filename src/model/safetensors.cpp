@@ -10,6 +10,7 @@
 #include "base/mapped_file.hpp"
 #include "model/half.hpp"
 #include "model/json_file.hpp"
+#include "model/tensor_checks.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
 
@@ -36,12 +37,6 @@ const char* name_of(TensorType type) {
     if (entry.type == type) return entry.name;
   }
   return "?";
-}
-
-std::string shape_text(std::span<const std::size_t> shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
 }
 
 /// Parses the header, refusing a tensor that is named twice (a plain parse would keep the last one silently).
@@ -227,12 +222,7 @@ std::vector<float> SafetensorsFile::read_f32(std::string_view name, std::span<co
       break;
     default: throw Error(ErrorCode::unsupported, where, std::string("dtype ") + name_of(view.type), "F32, F16 or BF16");
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values[i])) {
-      throw Error(ErrorCode::numeric, where, std::to_string(values[i]) + " at element " + std::to_string(i),
-                  "finite weights");
-    }
-  }
+  require_finite(where, values);
   return values;
 }
 
