@@ -49,8 +49,7 @@ class Assembler {
 
  private:
   Error wrong(const Place& place, const std::string& found, const std::string& wanted) const {
-    const std::string source = prompt_.source.empty() ? "prompt" : prompt_.source;
-    return {ErrorCode::format, {place_text(source, place)}, found, wanted};
+    return {ErrorCode::format, {place_text(prompt_.source, place, "prompt")}, found, wanted};
   }
 
   std::string path_of(const std::vector<std::string>& path) const {
@@ -148,8 +147,8 @@ class Assembler {
 
 Assembly assemble(const Placed& schema, const Prompt& prompt, const Tokenize& tokenize) {
   if (prompt.schema != schema.name) {
-    const std::string source = prompt.source.empty() ? "prompt" : prompt.source;
-    throw Error(ErrorCode::mismatch, {source}, "a prompt for schema '" + prompt.schema + "'", "'" + schema.name + "'");
+    throw Error(ErrorCode::mismatch, {place_text(prompt.source, {}, "prompt")},
+                "a prompt for schema '" + prompt.schema + "'", "'" + schema.name + "'");
   }
   return Assembler(schema, prompt, tokenize).assemble();
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "promptcache/base/file.hpp"
+#include "reuse/characters.hpp"
 #include "reuse/pml_reader.hpp"
 #include "reuse/pml_text.hpp"
 
@@ -13,6 +14,8 @@ namespace promptcache::reuse {
 namespace {
 
 using Kind = Token::Kind;
+
+constexpr std::size_t deepest = 64;  // nesting of modules and of imports
 
 std::string tag_text(const Token& token) {
   if (token.kind == Kind::end) return "the end";
@@ -45,7 +48,7 @@ class Parser {
     if (token.kind != Kind::end) throw reader_.error(token.place, tag_text(token) + " behind the root", "the end");
   }
 
-  static bool blank(const Token& token) { return token.text.find_first_not_of(" \t\r\n") == std::string::npos; }
+  static bool blank(const Token& token) { return token.text.find_first_not_of(white_space) == std::string::npos; }
 
   /// Throws for an attribute that is not among these.
   void check_attributes(const Token& tag, std::initializer_list<std::string_view> known) const {
@@ -90,10 +93,9 @@ class SchemaParser : Parser {
   }
 
  private:
-  static constexpr std::size_t deepest = 64;
-
   void children(const Token& parent, std::vector<Node>& nodes) {
-    if (++depth_ > deepest) throw reader_.error(parent.place, "modules nested deeper than 64", "a flatter schema");
+    if (++depth_ > deepest)
+      throw reader_.error(parent.place, "modules nested deeper than " + std::to_string(deepest), "a flatter schema");
     TextParts texts(options_.chat);
     const auto flush = [&] {
       if (std::optional<Text> text = texts.finish()) nodes.push_back(std::move(*text));
@@ -209,8 +211,8 @@ class PromptParser : Parser {
 
  private:
   Import import(const Token& tag, std::size_t depth) {
-    constexpr std::size_t deepest = 64;
-    if (depth > deepest) throw reader_.error(tag.place, "imports nested deeper than 64", "a flatter prompt");
+    if (depth > deepest)
+      throw reader_.error(tag.place, "imports nested deeper than " + std::to_string(deepest), "a flatter prompt");
     Import result;
     result.place = tag.place;
     result.module = tag.text;

@@ -3,17 +3,14 @@
 #include <algorithm>
 #include <charconv>
 
+#include "reuse/characters.hpp"
 #include "reuse/place_text.hpp"
 #include "text/utf8.hpp"
 
 namespace promptcache::reuse {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-
-bool is_name(char c) { return is_name_start(c) || (c >= '0' && c <= '9') || c == '.' || c == '-'; }
+bool is_space(char c) { return white_space.find(c) != std::string_view::npos; }
 
 std::string shown(std::string_view text) {
   constexpr std::size_t most = 20;
@@ -57,7 +54,7 @@ std::string PmlReader::name(const char* what) {
     throw error(here(), rest_.empty() ? "the end" : shown(rest_), std::string("the name of ") + what);
   }
   std::size_t length = 1;
-  while (length < rest_.size() && is_name(rest_[length])) ++length;
+  while (length < rest_.size() && is_name_part(rest_[length])) ++length;
   std::string result(rest_.substr(0, length));
   skip(length);
   return result;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "reuse/characters.hpp"
+
 namespace promptcache::reuse {
 namespace {
-
-constexpr const char* white_space = " \t\r\n";
 
 /// With a run of white space at the start, and at the end, made one space or dropped.
 std::string trimmed(const std::string& text, bool drop_first, bool drop_last) {

@@ -1,22 +1,13 @@
 #include "promptcache/reuse/schema.hpp"
 
 #include <set>
-#include <string_view>
 
 #include "promptcache/base/error.hpp"
+#include "reuse/characters.hpp"
 #include "reuse/place_text.hpp"
 
 namespace promptcache::reuse {
 namespace {
-
-bool is_name(std::string_view name) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  if (name.empty() || !letter(name[0])) return false;
-  for (const char c : name) {
-    if (!letter(c) && !(c >= '0' && c <= '9') && c != '.' && c != '-') return false;
-  }
-  return true;
-}
 
 class Checker {
  public:

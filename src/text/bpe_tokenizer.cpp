@@ -96,9 +96,9 @@ Vocabulary read_json(const std::string& path) {
   if (json_at(model, "type") != "BPE") {
     throw unsupported(path, "model type " + json_at(model, "type").dump(), "BPE");
   }
-  for (const char* part : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
+  for (const char* part : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = json_at(model, part);
-    if (!value.is_null() && value != "" && !(std::string(part) == "unk_token")) {
+    if (!value.is_null() && value != "") {
       throw unsupported(path, std::string(part) + " " + value.dump().substr(0, 80), "none");
     }
   }
