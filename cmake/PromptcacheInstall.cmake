@@ -8,7 +8,7 @@ install(TARGETS promptcache EXPORT promptcache-targets ARCHIVE DESTINATION "${CM
 install(EXPORT promptcache-targets NAMESPACE promptcache:: DESTINATION "${promptcache_cmake_dir}")
 if(PROMPTCACHE_BUILD_TRAIN)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/promptcache/train" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/promptcache")
-  install(TARGETS promptcache_train EXPORT promptcache-train-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(TARGETS promptcache_train promptcache_reuse EXPORT promptcache-train-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   install(EXPORT promptcache-train-targets NAMESPACE promptcache:: DESTINATION "${promptcache_cmake_dir}")
 endif()
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/promptcache-config.cmake.in"

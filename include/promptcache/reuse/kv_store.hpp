@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "promptcache/base/digest.hpp"
+#include "promptcache/reuse/kv_block.hpp"
+
+namespace promptcache::reuse {
+
+struct KvStoreOptions {
+  std::size_t memory_bytes = std::size_t{1} << 30;  ///< of blocks that the store keeps
+};
+
+struct KvStoreStats {
+  std::size_t blocks = 0;
+  std::size_t bytes = 0;         ///< of the blocks in the store
+  std::size_t bytes_in_use = 0;  ///< of all blocks that came into the store and that somebody still holds, store or not
+  std::size_t tokens_found = 0;
+  std::size_t evictions = 0;
+  std::size_t refusals = 0;  ///< blocks that found no room, as all others were in use or pinned
+};
+
+/// Where a block stands in a chain: behind which one, how far from its end, and with which tokens. A block's keys and
+/// values depend on everything in front of it in the chain, and on nothing else; not on the position of the chain's
+/// beginning either, unless the model learned a table of positions.
+struct KvLink {
+  Digest parent;
+  std::size_t gap = 0;  ///< positions left free between the parent's last token and the first of these
+  std::span<const std::int32_t> tokens;
+
+  Digest key() const;
+};
+
+/// Blocks of keys and values by what they were computed from: SHA-256 over decoder, tokens and all that they saw. A
+/// text that was computed once is found whatever it is part of: beginning of a conversation, or module. Blocks are
+/// immutable; whoever holds one keeps it. When memory is full the blocks leave that are cheapest to compute again per
+/// byte and longest unused (GreedyDual-Size), the ends of chains before their beginnings. Safe from many threads.
+class KvStore {
+ public:
+  explicit KvStore(const KvShape& shape, const KvStoreOptions& options = {});
+  ~KvStore();
+  KvStore(const KvStore&) = delete;
+  KvStore& operator=(const KvStore&) = delete;
+
+  /// Where chains of this decoder begin. `position` counts for models with a learned table of positions only.
+  static Digest root(const Digest& decoder, std::optional<std::size_t> position = {});
+
+  struct Found {
+    Digest key;
+    std::shared_ptr<const KvBlock> block;
+    std::size_t rows = 0;  ///< that hold the tokens asked for; fewer than the block has: the rest are others
+  };
+
+  /// The block behind a parent whose tokens share the longest beginning with those of the link; nothing when no first
+  /// token fits.
+  std::optional<Found> find(const KvLink& link);
+
+  /// Keeps a block whose rows are the link's tokens. `cost` is what computing it takes, in any unit. What is there
+  /// already, stays, and is returned. Throws `Error`: usage for another number of rows, mismatch for another shape.
+  std::shared_ptr<const KvBlock> put(const KvLink& link, std::shared_ptr<const KvBlock> block, double cost);
+
+  /// A pinned block and those in front of it are not evicted. Counts: as many unpins undo it. False: it is not there.
+  bool pin(const Digest& key);
+  bool unpin(const Digest& key);
+
+  void clear();  ///< all but pinned blocks and those in front of them
+  KvStoreStats stats() const;
+  const KvShape& shape() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace promptcache::reuse
