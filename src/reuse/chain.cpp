@@ -1,5 +1,6 @@
 #include "promptcache/reuse/chain.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "promptcache/base/error.hpp"
@@ -40,7 +41,7 @@ std::size_t Chain::take_from_store(std::span<const std::int32_t> tokens, std::si
     const auto found = store_->find(link);
     if (!found) break;
     end_ += link.gap;
-    blocks_.push_back({found->block, end_, found->rows, 0});
+    blocks_.push_back({found->block, end_, found->rows});
     // What follows a part of a block follows these tokens, whatever else the block holds.
     key_ = KvLink{key_, link.gap, link.tokens.first(found->rows)}.key();
     end_ += found->rows;
@@ -49,6 +50,27 @@ std::size_t Chain::take_from_store(std::span<const std::int32_t> tokens, std::si
   counts_.tokens_reused += taken;
   counts_.bytes_reused += taken * decoder_->kv_shape().bytes_per_token();
   return taken;
+}
+
+Chain Chain::behind(std::shared_ptr<const Decoder> decoder, std::vector<PlacedBlock> blocks, std::int32_t last_token,
+                    std::vector<float> logits) {
+  Chain chain(std::move(decoder), nullptr);
+  chain.end_ = blocks.back().position + blocks.back().rows;
+  chain.blocks_ = std::move(blocks);
+  chain.last_token_ = last_token;
+  chain.logits_ = std::move(logits);
+  return chain;
+}
+
+bool Chain::append_if_stored(std::span<const std::int32_t> tokens, std::size_t gap) {
+  if (tokens.empty()) return true;
+  Chain next = *this;
+  next.close();
+  if (next.take_from_store(tokens, gap) < tokens.size()) return false;
+  next.logits_.clear();
+  next.last_token_ = tokens.back();
+  *this = std::move(next);
+  return true;
 }
 
 void Chain::append(std::span<const std::int32_t> tokens, std::size_t gap) {
@@ -80,37 +102,72 @@ void Chain::append(std::span<const std::int32_t> tokens, std::size_t gap) {
   *this = std::move(next);
 }
 
-void Chain::push(std::int32_t token) {
+/// Makes room for one more row in an open block of this chain's own.
+void Chain::open_row() {
   if (open_ != nullptr && open_->size() == open_->capacity()) close();
   if (open_ == nullptr) {
     open_ = std::make_shared<KvBlock>(decoder_->kv_shape(), KvBlock::most_tokens);
-    blocks_.push_back({open_, end_, 0, 0});
+    blocks_.push_back({open_, end_, 0});
   } else if (open_.use_count() > 2) {  // a copy of this chain goes another way
     open_ = std::make_shared<KvBlock>(open_->clone());
     blocks_.back().block = open_;
   }
-  const std::size_t row = open_->size();
-  open_->resize(row + 1);
-  Step step;
-  for (const PlacedBlock& block : blocks_) {
-    step.runs.push_back({block.block.get(), block.position, block.first_row});
-    step.visible.push_back(static_cast<std::uint32_t>(block.rows));
+  open_->resize(open_tokens_.size() + 1);
+}
+
+void Chain::push(std::int32_t token) {
+  Chain* const chain = this;
+  push({&chain, 1}, {&token, 1});
+}
+
+void Chain::push(std::span<Chain* const> chains, std::span<const std::int32_t> tokens) {
+  if (chains.empty()) return;
+  const bool one_decoder =
+      std::ranges::all_of(chains, [&](const Chain* chain) { return chain->decoder_ == chains.front()->decoder_; });
+  if (tokens.size() != chains.size() || !one_decoder) {
+    throw Error(ErrorCode::usage, {"Chain"},
+                std::to_string(tokens.size()) + " tokens for " + std::to_string(chains.size()) + " chains",
+                "one for each, and one decoder for all");
   }
-  step.runs.back().open = open_.get();
-  step.visible.back() = static_cast<std::uint32_t>(row + 1);
-  step.tokens.push_back({token, step.runs.size() - 1, row});
-  const std::size_t wanted[] = {0};
+  Step step;
+  std::vector<std::size_t> wanted, first_runs;
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    Chain& chain = *chains[i];
+    chain.open_row();
+    first_runs.push_back(step.runs.size());
+    for (const PlacedBlock& block : chain.blocks_) {
+      step.runs.push_back({block.block.get(), block.position});
+    }
+    step.runs.back().open = chain.open_.get();
+    step.tokens.push_back({tokens[i], step.runs.size() - 1, chain.open_tokens_.size()});
+    wanted.push_back(i);
+  }
+  step.visible.resize(step.tokens.size() * step.runs.size());
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    const std::vector<PlacedBlock>& blocks = chains[i]->blocks_;
+    for (std::size_t at = 0; at < blocks.size(); ++at) {
+      step.sees(i, first_runs[i] + at) = static_cast<std::uint32_t>(blocks[at].rows);
+    }
+    ++step.sees(i, step.tokens[i].run);
+  }
+  std::vector<float> logits;
   try {
-    logits_ = decoder_->run(step, wanted);
+    logits = chains.front()->decoder_->run(step, wanted);
   } catch (...) {
-    open_->resize(row);
+    for (Chain* chain : chains) chain->open_->resize(chain->open_tokens_.size());
     throw;
   }
-  ++blocks_.back().rows;
-  open_tokens_.push_back(token);
-  last_token_ = token;
-  ++end_;
-  ++counts_.tokens_computed;
+  const auto vocabulary = static_cast<std::ptrdiff_t>(logits.size() / chains.size());
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    Chain& chain = *chains[i];
+    const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i) * vocabulary;
+    chain.logits_.assign(first, first + vocabulary);
+    ++chain.blocks_.back().rows;
+    chain.open_tokens_.push_back(tokens[i]);
+    chain.last_token_ = tokens[i];
+    ++chain.end_;
+    ++chain.counts_.tokens_computed;
+  }
 }
 
 /// No more tokens are pushed to the last block.

@@ -43,9 +43,13 @@ void Decoder::check(const Step& step, std::span<const std::size_t> wanted) const
                       "at most " + std::to_string(step.runs[run].block->size()));
       }
     }
-    if (step.sees(i, token.run) <= token.row || token.row < step.runs[token.run].first_row) {
+    if (step.sees(i, token.run) <= token.row) {
       throw refused(i, "no sight of itself", "at least that");
     }
+  }
+  if (step.layers > model.layers || (step.layers > 0 && !wanted.empty())) {
+    throw Error(ErrorCode::usage, {"Step"}, "logits behind " + std::to_string(step.layers) + " layers",
+                "no logits, and at most the model's " + std::to_string(model.layers));
   }
   for (const std::size_t token : wanted) {
     if (token >= step.tokens.size()) throw refused(token, "logits of a token that is not there", "one that is");

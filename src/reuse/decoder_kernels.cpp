@@ -1,9 +1,11 @@
 #include "reuse/decoder_kernels.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
+
+#include "reuse/aligned.hpp"
+#include "reuse/bf16.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "reuse/decoder_kernels.cpp"
@@ -78,7 +80,8 @@ HWY_INLINE void multiply_panel(const float* a, std::size_t a_step, std::size_t r
   }
 }
 
-void multiply_packed(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
+template <class Value>
+void multiply_panels(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
                      float* result, std::size_t result_step) {
   constexpr std::size_t panel = PackedMatrix::panel;
   const std::size_t in = w.in();
@@ -86,23 +89,29 @@ void multiply_packed(const PackedMatrix& w, const float* x, std::size_t rows, st
   std::size_t at = first;
   if (rows == 1) {  // several panels at once, or the latency of the sums would show
     for (; at + 4 <= std::min(last, whole); at += 4) {
-      multiply_tile<1, 4>(x, in, w.data(at), panel, panel * in, in, result + at * panel, result_step, false);
+      multiply_tile<1, 4>(x, in, w.data<Value>(at), panel, panel * in, in, result + at * panel, result_step, false);
     }
   }
   for (; at < last; ++at) {
     if (at < whole) {
-      multiply_panel(x, in, rows, w.data(at), panel, in, result + at * panel, result_step, false);
+      multiply_panel(x, in, rows, w.data<Value>(at), panel, in, result + at * panel, result_step, false);
       continue;
     }
     float edge[6 * panel];
     for (std::size_t row = 0; row < rows; row += 6) {
       const std::size_t count = std::min<std::size_t>(6, rows - row);
-      multiply_panel(x + row * in, in, count, w.data(at), panel, in, edge, panel, false);
+      multiply_panel(x + row * in, in, count, w.data<Value>(at), panel, in, edge, panel, false);
       for (std::size_t i = 0; i < count; ++i) {
         std::copy_n(edge + i * panel, w.out() - at * panel, result + (row + i) * result_step + at * panel);
       }
     }
   }
+}
+
+void multiply_packed(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
+                     float* result, std::size_t result_step) {
+  const auto multiply_as = w.type() == WeightType::f32 ? multiply_panels<float> : multiply_panels<std::uint16_t>;
+  multiply_as(w, x, rows, first, last, result, result_step);
 }
 
 void rotate_by(const RotationTable& table, std::ptrdiff_t distance, const float* from, float* to) {
@@ -130,12 +139,11 @@ void rotate_by(const RotationTable& table, std::ptrdiff_t distance, const float*
 }
 
 /// Scores of one query with the rows it sees become weights; what it has summed up so far is scaled to their maximum.
-/// `scores` has `capacity` places, of which those from `first` to before `end` count.
-void fold_scores(float* scores, std::size_t capacity, std::size_t first, std::size_t end, float& largest, float& total,
-                 float* sums, std::size_t head_size) {
+/// `scores` has `capacity` places, of which those before `end` count.
+void fold_scores(float* scores, std::size_t capacity, std::size_t end, float& largest, float& total, float* sums,
+                 std::size_t head_size) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  std::fill(scores, scores + first, -std::numeric_limits<float>::infinity());
   std::fill(scores + end, scores + capacity, -std::numeric_limits<float>::infinity());
   auto peaks = hn::Set(d, largest);
   for (std::size_t i = 0; i < capacity; i += lanes) peaks = hn::Max(peaks, load(scores + i));
@@ -186,7 +194,7 @@ void attend_tile(const AttentionCall& call, std::size_t kv_head, std::size_t fir
     };
     std::size_t most = 0;
     for (std::size_t row = 0; row < rows; row += group) most = std::max(most, seen(row));
-    if (most <= run.first_row) continue;
+    if (most == 0) continue;
     for (std::size_t row = 0; row < rows; ++row) {
       float* turned = scratch.turned.data() + row * size;
       const std::size_t position = call.positions[first + row / group];
@@ -209,19 +217,19 @@ void attend_tile(const AttentionCall& call, std::size_t kv_head, std::size_t fir
     for (std::size_t row = 0; row < rows; ++row) {
       float* scores = scratch.scores.data() + row * KvBlock::most_tokens;
       const std::size_t end = seen(row);
-      if (end <= run.first_row) {
+      if (end == 0) {
         std::fill(scores, scores + used, 0.0F);
         continue;
       }
       if (!call.slopes.empty()) {
         const float slope = call.slopes[kv_head * group + row % group];
         const auto position = static_cast<float>(call.positions[first + row / group]);
-        for (std::size_t i = run.first_row; i < end; ++i) {
+        for (std::size_t i = 0; i < end; ++i) {
           scores[i] -= slope * (position - static_cast<float>(run.position + i));
         }
       }
-      fold_scores(scores, used, run.first_row, end, scratch.largest[row], scratch.total[row],
-                  scratch.sums.data() + row * padded, size);
+      fold_scores(scores, used, end, scratch.largest[row], scratch.total[row], scratch.sums.data() + row * padded,
+                  size);
     }
     if (size % PackedMatrix::panel == 0) {
       for (std::size_t column = 0; column < size; column += PackedMatrix::panel) {
@@ -238,7 +246,7 @@ void attend_tile(const AttentionCall& call, std::size_t kv_head, std::size_t fir
             if constexpr (sizeof(Value) == sizeof(float)) {
               wide = value;
             } else {
-              wide = std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
+              wide = from_bf16(value);
             }
             scratch.sums[row * padded + i] += weight * wide;
           }
@@ -312,25 +320,6 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace promptcache::reuse {
-namespace {
-
-/// Nearest, ties to even.
-std::uint16_t to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-float from_bf16(std::uint16_t value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16); }
-
-template <class Body>
-void for_each_place(const KvBlock& block, std::size_t rows, Body body) {
-  const std::size_t size = block.shape().head_size;
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t i = 0; i < size; ++i) body(row * size + i, i * block.capacity() + row);
-  }
-}
-
-}  // namespace
 
 HWY_EXPORT(multiply_packed);
 HWY_EXPORT(rotate_by);
@@ -339,17 +328,32 @@ HWY_EXPORT(rms_norm_row);
 HWY_EXPORT(gated_silu_of);
 HWY_EXPORT(add_to);
 
-PackedMatrix::PackedMatrix(std::span<const float> values, std::size_t out, std::size_t in)
-    : out_(out), in_(in), values_(panels() * panel * in) {
-  for (std::size_t row = 0; row < out; ++row) {
-    std::uint16_t* to = values_.data() + row / panel * panel * in + row % panel;
-    for (std::size_t i = 0; i < in; ++i) to[i * panel] = to_bf16(values[row * in + i]);
+PackedMatrix::PackedMatrix(std::span<const float> values, std::size_t out, std::size_t in, WeightType type)
+    : out_(out), in_(in), type_(type) {
+  const std::size_t count = panels() * panel * in;
+  values_ = aligned_zeros(count * (type == WeightType::f32 ? sizeof(float) : sizeof(std::uint16_t)));
+  const auto fill = [&](auto* to, auto convert) {
+    for (std::size_t row = 0; row < out; ++row) {
+      auto* column = to + row / panel * panel * in + row % panel;
+      for (std::size_t i = 0; i < in; ++i) column[i * panel] = convert(values[row * in + i]);
+    }
+  };
+  if (type == WeightType::f32) {
+    fill(reinterpret_cast<float*>(values_.get()), [](float value) { return value; });
+  } else {
+    fill(reinterpret_cast<std::uint16_t*>(values_.get()), to_bf16);
   }
 }
 
 void PackedMatrix::row(std::size_t at, float* to) const {
-  const std::uint16_t* from = data(at / panel) + at % panel;
-  for (std::size_t i = 0; i < in_; ++i) to[i] = from_bf16(from[i * panel]);
+  const auto widen = [&](const auto* from, auto convert) {
+    for (std::size_t i = 0; i < in_; ++i) to[i] = convert(from[at % panel + i * panel]);
+  };
+  if (type_ == WeightType::f32) {
+    widen(data<float>(at / panel), [](float value) { return value; });
+  } else {
+    widen(data<std::uint16_t>(at / panel), from_bf16);
+  }
 }
 
 void multiply(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
@@ -399,20 +403,6 @@ void store_row(const RotationTable* rotation, const float* keys, const float* va
       std::transform(value, value + size, reinterpret_cast<std::uint16_t*>(block.values(layer, head)) + row * size,
                      to_bf16);
     }
-  }
-}
-
-void load_rows(const KvBlock& block, std::size_t layer, std::size_t head, float* keys, float* values) {
-  const auto copy = [&](const auto* from_keys, const auto* from_values, auto widen) {
-    for_each_place(block, block.size(), [&](std::size_t to, std::size_t from) { keys[to] = widen(from_keys[from]); });
-    for (std::size_t i = 0; i < block.size() * block.shape().head_size; ++i) values[i] = widen(from_values[i]);
-  };
-  const std::byte* k = block.keys(layer, head);
-  const std::byte* v = block.values(layer, head);
-  if (block.shape().type == KvType::f32) {
-    copy(reinterpret_cast<const float*>(k), reinterpret_cast<const float*>(v), [](float x) { return x; });
-  } else {
-    copy(reinterpret_cast<const std::uint16_t*>(k), reinterpret_cast<const std::uint16_t*>(v), from_bf16);
   }
 }
 

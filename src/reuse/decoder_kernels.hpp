@@ -2,35 +2,44 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "promptcache/reuse/kv_block.hpp"
+#include "promptcache/reuse/torch_decoder.hpp"
 
 namespace promptcache::reuse {
 
-/// What LibTorch has no fast way for on a CPU: products with weights in bf16, attention over blocks, and the small
-/// passes of one token, for which a call into LibTorch costs more than the work. All in f32 inside.
+/// The CPU's own way: products with few rows, attention over blocks, and small passes, for all of which a call into
+/// LibTorch takes longer than the work. All in f32 inside.
 
-/// A matrix [out, in] in bf16, in panels of 16 rows that lie column by column.
+/// A matrix [out, in] in f32 or bf16, in panels of 16 rows that lie column by column.
 class PackedMatrix {
  public:
   static constexpr std::size_t panel = 16;
 
   PackedMatrix() = default;
-  PackedMatrix(std::span<const float> values, std::size_t out, std::size_t in);
+  /// Rounds to nearest for bf16.
+  PackedMatrix(std::span<const float> values, std::size_t out, std::size_t in, WeightType type);
 
   std::size_t out() const noexcept { return out_; }
   std::size_t in() const noexcept { return in_; }
+  WeightType type() const noexcept { return type_; }
   std::size_t panels() const noexcept { return (out_ + panel - 1) / panel; }
-  const std::uint16_t* data(std::size_t at) const noexcept { return values_.data() + at * panel * in_; }
 
-  /// Values of a row, widened.
-  void row(std::size_t at, float* to) const;
+  /// Values of the panel `at`; float or std::uint16_t, as the type is.
+  template <class Value>
+  const Value* data(std::size_t at) const noexcept {
+    return reinterpret_cast<const Value*>(values_.get()) + at * panel * in_;
+  }
+
+  void row(std::size_t at, float* to) const;  ///< values of a row, widened
 
  private:
   std::size_t out_ = 0, in_ = 0;
-  std::vector<std::uint16_t> values_;
+  WeightType type_ = WeightType::f32;
+  std::shared_ptr<std::byte> values_;
 };
 
 /// result[rows, out] = x[rows, in] W^T for the panels from `first` to before `last`; rows of the result are
@@ -54,7 +63,6 @@ void rotate(const RotationTable& table, std::ptrdiff_t distance, const float* fr
 struct AttentionRun {
   const KvBlock* block;
   std::size_t position;
-  std::size_t first_row;
 };
 
 /// What attention works on. Queries are [tokens, heads * head_size], not turned.
@@ -78,9 +86,6 @@ void attend(const AttentionCall& call, std::size_t kv_head, std::size_t first, s
 /// Writes a token's keys, turned by `row`, and values of one layer.
 void store_row(const RotationTable* rotation, const float* keys, const float* values, KvBlock& block, std::size_t layer,
                std::size_t row);
-
-/// Reads rows of one layer and head back as f32 [size, head_size]; keys as they lie there.
-void load_rows(const KvBlock& block, std::size_t layer, std::size_t head, float* keys, float* values);
 
 /// to = from / root mean square * weight.
 void rms_norm(const float* from, const float* weight, std::size_t width, float eps, float* to);

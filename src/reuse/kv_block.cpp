@@ -1,31 +1,23 @@
 #include "promptcache/reuse/kv_block.hpp"
 
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "promptcache/base/error.hpp"
+#include "reuse/aligned.hpp"
+#include "reuse/bf16.hpp"
 
 namespace promptcache::reuse {
 namespace {
-
-constexpr std::align_val_t alignment{64};
 
 std::size_t rounded(std::size_t tokens) {
   return (tokens + KvBlock::granule - 1) / KvBlock::granule * KvBlock::granule;
 }
 
-std::shared_ptr<std::byte> zeroed(std::size_t bytes) {
-  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new(bytes, alignment)),
-                                    [](std::byte* at) { ::operator delete(at, alignment); });
-  std::memset(memory.get(), 0, bytes);
-  return memory;
-}
-
 }  // namespace
 
 KvBlock::KvBlock(const KvShape& shape, std::size_t tokens)
-    : KvBlock(shape, tokens, 0, tokens > most_tokens ? nullptr : zeroed(bytes_for(shape, tokens))) {}
+    : KvBlock(shape, tokens, 0, tokens > most_tokens ? nullptr : aligned_zeros(bytes_for(shape, tokens))) {}
 
 KvBlock::KvBlock(const KvShape& shape, std::size_t tokens, std::size_t size, std::shared_ptr<std::byte> memory)
     : shape_(shape), capacity_(rounded(tokens)), size_(size), memory_(std::move(memory)) {
@@ -48,6 +40,22 @@ void KvBlock::resize(std::size_t rows) {
                 "at most the " + std::to_string(capacity_) + " it has room for");
   }
   size_ = rows;
+}
+
+void KvBlock::read_row(std::size_t layer, std::size_t row, float* keys, float* values) const {
+  const std::size_t size = shape_.head_size;
+  for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+    for (std::size_t i = 0; i < size; ++i) {
+      const std::size_t key = i * capacity_ + row, value = row * size + i, to = head * size + i;
+      if (shape_.type == KvType::f32) {
+        keys[to] = reinterpret_cast<const float*>(this->keys(layer, head))[key];
+        values[to] = reinterpret_cast<const float*>(this->values(layer, head))[value];
+      } else {
+        keys[to] = from_bf16(reinterpret_cast<const std::uint16_t*>(this->keys(layer, head))[key]);
+        values[to] = from_bf16(reinterpret_cast<const std::uint16_t*>(this->values(layer, head))[value]);
+      }
+    }
+  }
 }
 
 std::size_t KvBlock::bytes_for(const KvShape& shape, std::size_t tokens) noexcept {

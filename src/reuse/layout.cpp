@@ -80,20 +80,20 @@ class Layouter {
 };
 
 void add_scaffold(const Placed& part, std::span<const std::string> path, std::int32_t unknown,
-                  std::vector<PlacedToken>& tokens) {
+                  std::vector<ScaffoldPart>& parts) {
   if (part.kind == Placed::Kind::alternatives) {
     const auto chosen = std::find_if(part.children.begin(), part.children.end(),
                                      [&](const Placed& member) { return !path.empty() && member.name == path[0]; });
     if (chosen != part.children.end()) {
-      add_scaffold(*chosen, path.subspan(1), unknown, tokens);
+      add_scaffold(*chosen, path.subspan(1), unknown, parts);
     } else if (part.scaffold) {
-      add_scaffold(part.children[*part.scaffold], {}, unknown, tokens);
+      add_scaffold(part.children[*part.scaffold], {}, unknown, parts);
     }
     return;
   }
-  for (std::size_t i = 0; i < part.tokens.size(); ++i) tokens.push_back({part.tokens[i], part.begin + i});
-  if (part.kind == Placed::Kind::parameter) {
-    for (std::size_t i = part.tokens.size(); i < part.length; ++i) tokens.push_back({unknown, part.begin + i});
+  if (part.kind != Placed::Kind::module) {
+    parts.push_back({&part, part.tokens});
+    parts.back().tokens.resize(part.length, unknown);
   }
   for (const Placed& child : part.children) {
     const bool on_path = child.kind == Placed::Kind::module && !path.empty() && child.name == path[0];
@@ -102,7 +102,7 @@ void add_scaffold(const Placed& part, std::span<const std::string> path, std::in
                  on_path       ? path.subspan(1)
                  : may_hold_it ? path
                                : std::span<const std::string>(),
-                 unknown, tokens);
+                 unknown, parts);
   }
 }
 
@@ -124,7 +124,7 @@ Placed lay_out(const Schema& schema, const Tokenize& tokenize) {
   return Layouter(schema, tokenize).place();
 }
 
-std::vector<PlacedToken> scaffold_tokens(const Placed& schema, std::span<const std::string> path,
+std::vector<ScaffoldPart> scaffold_parts(const Placed& schema, std::span<const std::string> path,
                                          std::int32_t unknown) {
   const Placed* at = &schema;
   for (const std::string& name : path) {
@@ -134,8 +134,17 @@ std::vector<PlacedToken> scaffold_tokens(const Placed& schema, std::span<const s
                   "one of that name");
     }
   }
+  std::vector<ScaffoldPart> parts;
+  add_scaffold(schema, path, unknown, parts);
+  return parts;
+}
+
+std::vector<PlacedToken> scaffold_tokens(const Placed& schema, std::span<const std::string> path,
+                                         std::int32_t unknown) {
   std::vector<PlacedToken> tokens;
-  add_scaffold(schema, path, unknown, tokens);
+  for (const ScaffoldPart& part : scaffold_parts(schema, path, unknown)) {
+    for (std::size_t i = 0; i < part.tokens.size(); ++i) tokens.push_back({part.tokens[i], part.part->begin + i});
+  }
   return tokens;
 }
 

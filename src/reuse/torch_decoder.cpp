@@ -98,8 +98,8 @@ class TorchDecoder final : public Decoder {
   DecoderConfig config_;
   TorchDecoderOptions options_;
   at::Device device_;
-  Tensor words_, positions_;
-  Linear output_;
+  Tensor positions_;
+  Linear words_, output_;
   Norm final_norm_;
   std::vector<Layer> layers_;
   RotationTable rotation_;
@@ -140,8 +140,8 @@ void TorchDecoder::load(const DecoderFile& file) {
       throw Error(ErrorCode::unsupported, {file.path()}, "biases for some of queries, keys and values only",
                   "all or none");
     }
-    if (options_.weights == WeightType::bf16 && !options_.reference) {
-      linear.packed = PackedMatrix(values, out, in);
+    if (!options_.reference) {
+      linear.packed = PackedMatrix(values, out, in, options_.weights);
       return linear;
     }
     linear.weight = tensor_of(values, {static_cast<std::int64_t>(out), static_cast<std::int64_t>(in)}, device_);
@@ -151,14 +151,7 @@ void TorchDecoder::load(const DecoderFile& file) {
   using P = DecoderPart;
   const DecoderPart output = config_.tied ? P::words : P::output;
   output_ = take_linear({{output, std::nullopt}}, 0);
-  // Tied weights are there once.
-  if (config_.tied) {
-    words_ = output_.weight;
-  } else if (options_.weights == WeightType::f32 || options_.reference) {
-    words_ = take_linear({{P::words, std::nullopt}}, 0).weight;
-  } else {
-    words_ = take(P::words, 0).to(at::kBFloat16);
-  }
+  words_ = config_.tied ? output_ : take_linear({{P::words, std::nullopt}}, 0);  // tied weights are there once
   if (config_.family == DecoderFamily::gpt2) {
     const std::vector<std::size_t> shape = file.shape(P::positions);
     positions_ = tensor_of(file.read(P::positions), {shape.begin(), shape.end()}, device_);
@@ -189,7 +182,7 @@ struct TorchDecoder::Plan {
   Tensor mask, key_positions, query_positions;  // of the reference: all rows of all runs as one list of keys
 
   Plan(const Step& of_step, bool reference, at::Device device) : step(of_step) {
-    for (const KvRun& run : step.runs) runs.push_back({run.block, run.position, run.first_row});
+    for (const KvRun& run : step.runs) runs.push_back({run.block, run.position});
     for (std::size_t i = 0; i < step.tokens.size(); ++i) positions.push_back(step.position(i));
     if (!reference) return;
     std::vector<std::int64_t> keys;
@@ -205,8 +198,7 @@ struct TorchDecoder::Plan {
       std::int64_t first = 0;
       for (std::size_t run = 0; run < step.runs.size(); ++run) {
         const auto seen = static_cast<std::int64_t>(step.sees(static_cast<std::size_t>(token), run));
-        for (auto row = static_cast<std::int64_t>(step.runs[run].first_row); row < seen; ++row)
-          at[token][first + row] = 0;
+        for (std::int64_t row = 0; row < seen; ++row) at[token][first + row] = 0;
         first += static_cast<std::int64_t>(step.runs[run].block->size());
       }
     }
@@ -239,12 +231,12 @@ Tensor TorchDecoder::embed(const Step& step) const {
     places.push_back(static_cast<std::int64_t>(step.position(i)));
   }
   Tensor x;
-  if (words_.defined()) {
-    x = at::embedding(words_, at::tensor(ids, at::kLong).to(device_)).to(at::kFloat);
+  if (options_.reference) {
+    x = at::embedding(words_.weight, at::tensor(ids, at::kLong).to(device_));
   } else {
     x = at::empty({static_cast<std::int64_t>(ids.size()), static_cast<std::int64_t>(config_.width)});
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      output_.packed.row(static_cast<std::size_t>(ids[i]), x.data_ptr<float>() + i * config_.width);
+      words_.packed.row(static_cast<std::size_t>(ids[i]), x.data_ptr<float>() + i * config_.width);
     }
   }
   if (positions_.defined()) x = x + at::embedding(positions_, at::tensor(places, at::kLong).to(device_));
@@ -257,15 +249,16 @@ Tensor TorchDecoder::masked_attention(const Plan& plan, std::size_t layer, const
   const auto kv_heads = static_cast<std::int64_t>(config_.kv_heads);
   const auto size = static_cast<std::int64_t>(config_.head_size);
   const std::int64_t count = plan.key_positions.size(0);
-  Tensor keys = at::empty({kv_heads, count, size}), values = at::empty({kv_heads, count, size});
-  std::int64_t first = 0;
+  Tensor keys = at::empty({count, kv_heads, size}), values = at::empty({count, kv_heads, size});
+  std::size_t row_of_all = 0;
   for (const AttentionRun& run : plan.runs) {
-    for (std::int64_t head = 0; head < kv_heads; ++head) {
-      load_rows(*run.block, layer, static_cast<std::size_t>(head), keys[head][first].data_ptr<float>(),
-                values[head][first].data_ptr<float>());
+    for (std::size_t row = 0; row < run.block->size(); ++row, ++row_of_all) {
+      const std::size_t at = row_of_all * config_.kv_width();
+      run.block->read_row(layer, row, keys.data_ptr<float>() + at, values.data_ptr<float>() + at);
     }
-    first += static_cast<std::int64_t>(run.block->size());
   }
+  keys = keys.transpose(0, 1);
+  values = values.transpose(0, 1);
   const auto turn = [&](const Tensor& x, const Tensor& angles) {  // x [heads, n, size], angles [n, size / 2]
     const Tensor cosines = angles.cos().to(at::kFloat), sines = angles.sin().to(at::kFloat);
     const Tensor a = x.slice(2, 0, size / 2), b = x.slice(2, size / 2);
@@ -358,7 +351,8 @@ std::vector<float> TorchDecoder::run(const Step& step, std::span<const std::size
   const c10::InferenceMode inference;
   const Plan plan(step, options_.reference, device_);
   Tensor x = embed(step);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
+  const std::size_t layers = step.layers > 0 ? step.layers : layers_.size();
+  for (std::size_t i = 0; i < layers; ++i) {
     const Layer& layer = layers_[i];
     const Tensor context = attention(plan, i, layer.query_key_value(norm(layer.attention_norm, x)));
     x.add_(layer.attention_output(context));

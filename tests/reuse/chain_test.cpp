@@ -132,3 +132,28 @@ TEST_CASE("Chain: a text that fails leaves the chain as it was") {
   test::require_error(promptcache::ErrorCode::mismatch, {"position 128"}, [&] { chain.push(1); });
   test::require_error(promptcache::ErrorCode::usage, {"no tokens"}, [&] { Chain(decoder, nullptr).logits(); });
 }
+
+TEST_CASE("Chain: tokens pushed to several chains at once are as to each alone") {
+  const auto decoder = test::tiny_decoder("tiny_llama", {.weights = WeightType::bf16});
+  std::vector<Chain> chains, alone_chains;
+  for (std::size_t i = 0; i < 3; ++i) {
+    chains.emplace_back(decoder, nullptr);
+    chains.back().append(test::some_tokens(30 * i + 5, i));
+    alone_chains.push_back(chains.back());
+  }
+  std::vector<Chain*> pointers;
+  for (Chain& chain : chains) pointers.push_back(&chain);
+  for (std::int32_t step = 0; step < 70; ++step) {
+    const Tokens tokens{step, step + 1, 2 * step};
+    Chain::push(pointers, tokens);
+    for (std::size_t i = 0; i < 3; ++i) alone_chains[i].push(tokens[i]);
+  }
+  for (std::size_t i = 0; i < 3; ++i) CHECK(chains[i].logits() == alone_chains[i].logits());
+  const auto before = chains[1].logits();
+  test::require_error(promptcache::ErrorCode::mismatch, {"id 300"}, [&] { Chain::push(pointers, Tokens{1, 2, 300}); });
+  test::require_error(promptcache::ErrorCode::usage, {"2 tokens for 3"}, [&] { Chain::push(pointers, Tokens{1, 2}); });
+  CHECK(chains[1].logits() == before);
+  chains[1].push(7);
+  alone_chains[1].push(7);
+  CHECK(chains[1].logits() == alone_chains[1].logits());
+}

@@ -27,7 +27,7 @@ std::vector<float> run_modules(const Decoder& decoder, const std::vector<std::in
       blocks.push_back(std::make_unique<KvBlock>(decoder.kv_shape(), count));
       blocks.back()->resize(count);
       for (std::size_t row = 0; row < count; ++row) step.tokens.push_back({ids[at + row], step.runs.size(), row});
-      step.runs.push_back({blocks.back().get(), position + at - first, 0, blocks.back().get()});
+      step.runs.push_back({blocks.back().get(), position + at - first, blocks.back().get()});
       module_of_run.push_back(module);
       first_of_run.push_back(at);
     }
@@ -131,7 +131,7 @@ TEST_CASE("Decoder: several sequences in one step are as each by itself, to the 
       const auto ids = test::some_tokens(lengths[i], i + 1);
       blocks.push_back(std::make_unique<KvBlock>(decoder->kv_shape(), ids.size()));
       blocks.back()->resize(ids.size());
-      both.runs.push_back({blocks.back().get(), i * 11, 0, blocks.back().get()});
+      both.runs.push_back({blocks.back().get(), i * 11, blocks.back().get()});
       for (std::size_t row = 0; row < ids.size(); ++row) both.tokens.push_back({ids[row], i, row});
       alone.push_back(run_modules(*decoder, ids, {{0, ids.size(), i * 11}}, 64));
     }
@@ -154,7 +154,7 @@ TEST_CASE("Decoder: a step that contradicts itself is refused before anything is
   KvBlock block(decoder->kv_shape(), 4);
   block.resize(2);
   const auto step_with = [&](auto change) {
-    Step step{{{&block, 0, 0, &block}}, {{5, 0, 0}, {6, 0, 1}}, {1, 2}};
+    Step step{{{&block, 0, &block}}, {{5, 0, 0}, {6, 0, 1}}, {1, 2}};
     change(step);
     return step;
   };

@@ -28,11 +28,23 @@ class Chain {
   /// `store` may be null. The first token stands at `position`.
   Chain(std::shared_ptr<const Decoder> decoder, std::shared_ptr<KvStore> store, std::size_t position = 0);
 
+  /// One that goes on, without a store, behind blocks that were made otherwise, of which the last row of the last one
+  /// is the last token. `logits` are those behind it.
+  static Chain behind(std::shared_ptr<const Decoder> decoder, std::vector<PlacedBlock> blocks, std::int32_t last_token,
+                      std::vector<float> logits);
+
   /// Adds tokens `gap` positions behind the last one. Throws what `Decoder::run` throws; the chain is then as before.
   void append(std::span<const std::int32_t> tokens, std::size_t gap = 0);
 
+  /// Adds tokens if the store has all of them; says whether it had.
+  bool append_if_stored(std::span<const std::int32_t> tokens, std::size_t gap = 0);
+
   /// Adds a token that was generated. Cheaper than `append` for one; not looked up in the store.
   void push(std::int32_t token);
+
+  /// A token each to several chains of one decoder in one step, which reads the weights once for all. Throws as `push`;
+  /// all chains are then as before. Throws `Error(usage)` for another number of tokens, or chains of several decoders.
+  static void push(std::span<Chain* const> chains, std::span<const std::int32_t> tokens);
 
   /// Gives what was pushed last to the store, too, which otherwise takes full blocks only.
   void keep();
@@ -47,6 +59,7 @@ class Chain {
 
  private:
   std::size_t take_from_store(std::span<const std::int32_t> tokens, std::size_t gap);
+  void open_row();
   void close();
 
   std::shared_ptr<const Decoder> decoder_;

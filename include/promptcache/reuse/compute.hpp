@@ -11,12 +11,11 @@
 
 namespace promptcache::reuse {
 
-/// Rows of a block that stand at consecutive positions. Rows from `first_row` to before `rows` are seen.
+/// The first rows of a block, at consecutive positions.
 struct PlacedBlock {
   std::shared_ptr<const KvBlock> block;
-  std::size_t position = 0;  ///< of row 0, seen or not
+  std::size_t position = 0;  ///< of row 0
   std::size_t rows = 0;
-  std::size_t first_row = 0;
 };
 
 /// What a new token sees.
@@ -31,10 +30,18 @@ struct PlacedTokens {
   std::size_t position = 0;
 };
 
+/// A token whose keys and values are there, to be computed again where they are.
+struct Recomputed {
+  std::int32_t token = 0;
+  std::size_t block = 0;  ///< of the context
+  std::size_t row = 0;
+};
+
 struct ComputeOptions {
   Visibility visibility = Visibility::position_causal;
   std::size_t most_at_once = 256;  ///< tokens in one step of the decoder
-  bool logits = true;              ///< of the last token of the last text
+  bool logits = true;              ///< of the token at the largest position
+  std::size_t layers = 0;          ///< as in `Step`
 };
 
 struct Computed {
@@ -42,9 +49,10 @@ struct Computed {
   std::vector<float> logits;        ///< [vocabulary], empty when not asked for
 };
 
-/// Computes texts over a context. With `position_causal` the order of the texts does not matter, but which one is last.
-/// Throws what `Decoder::run` throws.
-Computed compute(const Decoder& decoder, std::span<const PlacedBlock> context, std::span<const PlacedTokens> texts,
-                 const ComputeOptions& options = {});
+/// Computes texts over a context, and some of the context's own tokens again, these always with sight of what is at
+/// smaller positions. Blocks with such tokens are replaced in `context` by copies. With `position_causal` the order of
+/// the texts does not matter. Throws what `Decoder::run` throws.
+Computed compute(const Decoder& decoder, std::vector<PlacedBlock>& context, std::span<const PlacedTokens> texts,
+                 std::span<const Recomputed> again = {}, const ComputeOptions& options = {});
 
 }  // namespace promptcache::reuse

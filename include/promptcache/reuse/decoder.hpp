@@ -15,8 +15,7 @@ namespace promptcache::reuse {
 struct KvRun {
   const KvBlock* block = nullptr;
   std::size_t position = 0;
-  std::size_t first_row = 0;  ///< rows before it are seen by nobody
-  KvBlock* open = nullptr;    ///< the same block, when new tokens of the step are written to it
+  KvBlock* open = nullptr;  ///< the same block, when new tokens of the step are written to it
 };
 
 /// A token to compute. Its position is that of its run plus its row.
@@ -34,6 +33,8 @@ struct Step {
   /// [tokens, runs]: how many rows of each run, from row 0 on, each token sees. Rows of new tokens are there before
   /// anything is looked at, so a token sees itself with row + 1.
   std::vector<std::uint32_t> visible;
+
+  std::size_t layers = 0;  ///< stop behind so many, without logits; 0: all of them
 
   std::size_t position(std::size_t token) const { return runs[tokens[token].run].position + tokens[token].row; }
   std::uint32_t& sees(std::size_t token, std::size_t run) { return visible[token * runs.size() + run]; }

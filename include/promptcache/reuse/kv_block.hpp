@@ -46,6 +46,9 @@ class KvBlock {
   std::size_t size() const noexcept { return size_; }  ///< rows in use
   void resize(std::size_t rows);                       ///< throws `Error(usage)` beyond the capacity
 
+  /// Keys, as they lie there, and values of a row as f32, [kv_heads, head_size] each.
+  void read_row(std::size_t layer, std::size_t row, float* keys, float* values) const;
+
   static std::size_t bytes_for(const KvShape& shape, std::size_t tokens) noexcept;
   std::size_t bytes() const noexcept { return bytes_for(shape_, capacity_); }
   const std::byte* data() const noexcept { return memory_.get(); }

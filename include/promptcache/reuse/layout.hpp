@@ -48,10 +48,18 @@ struct PlacedToken {
   bool operator==(const PlacedToken&) const = default;
 };
 
-/// The tokens that stand in the whole schema while it is encoded at once, in order of position: every text outside
-/// unions, slots filled with their scaffold and then `unknown`, of each union the member on `path`, otherwise its
-/// scaffold, otherwise nothing. `path` names modules from the schema down to the member; none: defaults only. Throws
-/// `Error(not_found)` for a path that leads nowhere.
+/// A text or slot that stands in the schema while it is encoded at once.
+struct ScaffoldPart {
+  const Placed* part = nullptr;      ///< a text or a parameter
+  std::vector<std::int32_t> tokens;  ///< from its begin on; a slot is filled with its scaffold and then `unknown`
+};
+
+/// The parts of the whole schema in order of position: every text outside unions, all slots, of each union the member
+/// on `path`, otherwise its scaffold, otherwise nothing. `path` names modules from the schema down to the member; none:
+/// defaults only. Throws `Error(not_found)` for a path that leads nowhere.
+std::vector<ScaffoldPart> scaffold_parts(const Placed& schema, std::span<const std::string> path, std::int32_t unknown);
+
+/// The same token by token.
 std::vector<PlacedToken> scaffold_tokens(const Placed& schema, std::span<const std::string> path, std::int32_t unknown);
 
 /// What a prompt has new: an argument, or text.
