@@ -109,6 +109,9 @@ class PromptModules::Plan {
     return true;
   }
 
+  /// States of this text are had from elsewhere.
+  void leave_out(const Placed* text) { states_[text]; }
+
   /// Blocks of a text, encoded as the options say; of the whole of what is encoded with it, when it is not there yet.
   const std::vector<PlacedBlock>& states(const Placed* text) {
     const auto found = states_.find(text);
@@ -278,6 +281,7 @@ ModulePrefill PromptModules::prefill(const Prompt& prompt) {
   result.counts = result.chain.counts();
   result.times.modules = seconds_since(lookup);
   result.exact = exact == items.size();
+  for (std::size_t i = 0; i < exact; ++i) plan.leave_out(items[i].text);
   if (result.exact) {
     result.chain.logits();
     result.counts = result.chain.counts();

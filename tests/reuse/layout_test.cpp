@@ -1,9 +1,9 @@
 #include "promptcache/reuse/layout.hpp"
 
-#include <random>
 #include <set>
 
 #include "promptcache/reuse/pml.hpp"
+#include "reuse/random_schema.hpp"
 #include "reuse/words.hpp"
 #include "support.hpp"
 
@@ -39,33 +39,6 @@ struct World {
     test::require_error(ErrorCode::format, pieces, [&] { place(inside); });
   }
 };
-
-/// A schema of random shape; `names` counts up.
-std::vector<Node> random_children(std::mt19937& random, int depth, int& names, bool in_schema) {
-  std::vector<Node> children;
-  const auto count = random() % 5;
-  for (unsigned i = 0; i < count; ++i) {
-    const auto kind = random() % (depth > 3 ? 2 : 4);
-    std::string text;
-    for (unsigned word = 0; word < random() % 4; ++word) text += " w" + std::to_string(names++);
-    if (kind == 0) children.emplace_back(text);
-    if (kind == 1 && !in_schema) children.emplace_back(Parameter{"p" + std::to_string(names++), 1 + random() % 4});
-    if (kind == 2) {
-      const std::string name = "m" + std::to_string(names++);
-      children.emplace_back(Module{name, random_children(random, depth + 1, names, false)});
-    }
-    if (kind == 3) {
-      Union alternatives;
-      for (unsigned member = 0; member < 1 + random() % 3; ++member) {
-        const std::string name = "u" + std::to_string(names++);
-        alternatives.members.push_back({name, random_children(random, depth + 1, names, false)});
-      }
-      if (random() % 2 == 0) alternatives.scaffold = alternatives.members[0].name;
-      children.emplace_back(std::move(alternatives));
-    }
-  }
-  return children;
-}
 
 /// Checks the positions of a part against its definition; its leaves' positions go to `used`, each once.
 void check_positions(const Placed& part, std::set<std::size_t>& used) {
@@ -139,7 +112,7 @@ TEST_CASE("layout: nothing overlaps but members of a union, and nothing is left 
   std::size_t positions = 0;
   for (int run = 0; run < 300; ++run) {
     int names = 0;
-    const Schema schema{"s", random_children(random, 0, names, true)};
+    const Schema schema{"s", test::random_children(random, 0, names, true)};
     test::Words words;
     const Placed placed = lay_out(schema, words.tokenize());
     std::set<std::size_t> used;
