@@ -53,7 +53,8 @@ class Chain {
   const std::vector<float>& logits();
 
   const std::vector<PlacedBlock>& blocks() const noexcept { return blocks_; }
-  std::size_t end() const noexcept { return end_; }  ///< position behind the last token
+  std::size_t end() const noexcept { return end_; }                   ///< position behind the last token
+  std::size_t context() const { return decoder_->config().context; }  ///< positions that the decoder has
   const ReuseCounts& counts() const noexcept { return counts_; }
   const Digest& key() const noexcept { return key_; }  ///< of all blocks but an open one
 
