@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install_dependencies.sh
-scripts/fetch_model.sh
+scripts/fetch_model.sh minilm smollm2
 cmake --preset release
 cmake --build --preset release
 # Two spinning OpenMP pools (oneDNN's and LibTorch's) would starve each other.

@@ -35,6 +35,11 @@ std::string minilm_directory() {
   return std::filesystem::exists(path + "/model.safetensors") ? path : "";
 }
 
+std::string smollm2_file() {
+  const std::string path = PROMPTCACHE_TEST_LLM;
+  return std::filesystem::exists(path) ? path : "";
+}
+
 std::string real_data_directory() {
   const std::string path = environment("PROMPTCACHE_DATA");
   return std::filesystem::is_directory(path) ? path : "";

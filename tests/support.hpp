@@ -21,6 +21,9 @@ void note_skip(const std::string& reason);
 /// Directory of the real MiniLM, or empty when scripts/fetch_model.sh has not been run.
 std::string minilm_directory();
 
+/// The real SmolLM2, a GGUF file, or empty when scripts/fetch_model.sh has not been run for it.
+std::string smollm2_file();
+
 /// PROMPTCACHE_DATA, or empty when it is not set.
 std::string real_data_directory();
 
@@ -68,6 +71,12 @@ void require_error(promptcache::ErrorCode code, std::initializer_list<std::strin
   do {                                                                              \
     if (test::minilm_directory().empty())                                           \
       PROMPTCACHE_SKIP("the real MiniLM is not there: run scripts/fetch_model.sh"); \
+  } while (false)
+
+#define PROMPTCACHE_REQUIRE_SMOLLM2()                                                    \
+  do {                                                                                   \
+    if (test::smollm2_file().empty())                                                    \
+      PROMPTCACHE_SKIP("the real SmolLM2 is not there: scripts/fetch_model.sh smollm2"); \
   } while (false)
 
 #define PROMPTCACHE_REQUIRE_REAL_DATA()                                                                             \
