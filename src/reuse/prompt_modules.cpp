@@ -326,6 +326,7 @@ std::size_t PromptModules::append_beginning(std::span<const Item> items, const P
 
 /// What is left of a prompt: states of modules, where they are, and new text over all of them.
 void PromptModules::compute_rest(std::vector<Item> items, Plan& plan, ModulePrefill& result) const {
+  const auto begin = std::chrono::steady_clock::now();
   std::vector<PlacedBlock> context = result.chain.blocks();
   std::vector<Recomputed> module_tokens, again;
   std::map<const Placed*, std::size_t> repaired;  // tokens by module
@@ -343,6 +344,7 @@ void PromptModules::compute_rest(std::vector<Item> items, Plan& plan, ModulePref
     // The last token's output is wanted, and only its states are there.
     if (&item == &items.back()) again.push_back(tokens.back());
   }
+  result.times.modules += seconds_since(begin);
   // In the order that index_causal goes by.
   std::ranges::stable_sort(items, {}, &Item::order);
   std::vector<PlacedTokens> fresh;

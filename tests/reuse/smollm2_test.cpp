@@ -20,23 +20,8 @@ struct Model {
 
   /// Ids of a question in the model's own chat template.
   Tokens chat(const std::string& question) const {
-    const ChatTags tags = file.chat();
-    Tokens ids;
-    const auto add = [&](const std::vector<Piece>& pieces) {
-      for (const Piece& piece : pieces) {
-        if (piece.special) {
-          ids.push_back(tokenizer->special(piece.text).value());
-          continue;
-        }
-        const Tokens more = tokenizer->encode(piece.text);
-        ids.insert(ids.end(), more.begin(), more.end());
-      }
-    };
-    add(tags.user.open);
-    add({{question}});
-    add(tags.user.close);
-    add(tags.assistant.open);
-    return ids;
+    const ChatMessage message{"user", question};
+    return tokenize_with(tokenizer)(render_chat(file.chat(), {&message, 1}));
   }
 };
 

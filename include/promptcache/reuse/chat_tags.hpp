@@ -1,9 +1,14 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "promptcache/reuse/schema.hpp"
+#include "promptcache/text/bpe_tokenizer.hpp"
 
 namespace promptcache::reuse {
 
@@ -25,5 +30,24 @@ struct ChatTags {
   /// <system>.
   static ChatTags llama3();
 };
+
+/// Ids of the pieces of one text, tokenized by themselves.
+using Tokenize = std::function<std::vector<std::int32_t>(std::span<const Piece>)>;
+
+/// Text by the tokenizer's rules, special pieces by their name. What it returns throws `Error(not_found)` for a special
+/// token that the model does not have.
+Tokenize tokenize_with(std::shared_ptr<const BpeTokenizer> tokenizer);
+
+/// A message of a conversation; its role is system, user or assistant.
+struct ChatMessage {
+  std::string role, content;
+};
+
+/// Messages in a model's own form, and behind them the beginning of the assistant's next one. Throws `Error(format)`
+/// for another role, and for a system message that is not the first.
+std::vector<Piece> render_chat(const ChatTags& tags, std::span<const ChatMessage> messages);
+
+/// The same for messages that go on a conversation whose last message is the assistant's, not closed yet.
+std::vector<Piece> render_next(const ChatTags& tags, const ChatMessage& message);
 
 }  // namespace promptcache::reuse

@@ -2,19 +2,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "promptcache/reuse/chat_tags.hpp"
 #include "promptcache/reuse/schema.hpp"
 
 namespace promptcache::reuse {
-
-/// Ids of the pieces of one text, tokenized by themselves.
-using Tokenize = std::function<std::vector<std::int32_t>(std::span<const Piece>)>;
 
 /// A part of a schema and the positions it has; those of a child lie in those of its parent.
 struct Placed {
