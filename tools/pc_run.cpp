@@ -26,10 +26,10 @@ using promptcache::ErrorCode;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string llm, text, system, chat, json;
+  std::string llm, text, system, chat, json, store;
   std::vector<std::string> schemas, prompts, sets;
   bool compare = false, ahead = false;
-  std::size_t memory = 1024;
+  std::size_t memory = 1024, store_size = 4096;  // MiB
   int threads = 0;
   TorchDecoderOptions decoder;
   ModuleOptions modules;
@@ -54,7 +54,14 @@ struct Model {
         tags(file.chat()),
         tokenize(tokenize_with(tokenizer)),
         decoder(make_torch_decoder(file, options.decoder)),
-        store(std::make_shared<KvStore>(decoder->kv_shape(), KvStoreOptions{options.memory << 20})) {}
+        store(std::make_shared<KvStore>(
+            decoder->kv_shape(),
+            KvStoreOptions{.memory_bytes = options.memory << 20,
+                           .file = options.store,
+                           .file_bytes = options.store_size << 20,
+                           .log = [](promptcache::LogLevel,
+                                     std::string_view text) { std::cerr << "pc-run: " << text << std::endl; },
+                           .decoder = decoder->identity()})) {}
 };
 
 /// What the time to the first token was made of, in milliseconds.
@@ -306,6 +313,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--memory", options.memory, "MiB of attention states to keep")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  app.add_option("--store", options.store, "file that keeps attention states from call to call");
+  app.add_option("--store-size", options.store_size, "MiB of a new one")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   app.add_option("--max-tokens", options.generation.most_tokens, "longest answer")->capture_default_str();

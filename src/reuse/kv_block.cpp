@@ -42,6 +42,20 @@ void KvBlock::resize(std::size_t rows) {
   size_ = rows;
 }
 
+void KvBlock::copy_rows(const KvBlock& from, std::size_t rows) {
+  resize(rows);
+  const std::size_t value = shape_.value_bytes();
+  for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
+    for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+      for (std::size_t i = 0; i < shape_.head_size; ++i) {
+        std::memcpy(keys(layer, head) + i * capacity_ * value, from.keys(layer, head) + i * from.capacity_ * value,
+                    rows * value);
+      }
+      std::memcpy(values(layer, head), from.values(layer, head), rows * shape_.head_size * value);
+    }
+  }
+}
+
 void KvBlock::read_row(std::size_t layer, std::size_t row, float* keys, float* values) const {
   const std::size_t size = shape_.head_size;
   for (std::size_t head = 0; head < shape_.kv_heads; ++head) {

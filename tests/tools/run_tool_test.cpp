@@ -36,6 +36,14 @@ TEST_CASE("pc-run answers over modules, reuses them, and compares with running w
   CHECK(runs[0]["tokens_reused"].get<int>() > 20);
   CHECK(runs[0]["tokens_computed"].get<int>() < 15);
   CHECK(runs[0]["without_reuse"]["kl"].get<double>() < 2);
+  // With a file the next process has them, too.
+  const std::string with_store = files.llm + " --schema " + files.trip + " --prompt " + files.rome + " --json " + json +
+                                 " --store " + files.directory.file("states.kv") + " --store-size 64";
+  test::require_code(test::run_tool(with_store), 0, {"0 tokens reused"});
+  test::require_code(test::run_tool(with_store), 0, {"first token after"});
+  const auto later = nlohmann::json::parse(promptcache::read_file(json));
+  CHECK(later[0]["tokens_reused"] == runs[0]["tokens_reused"]);
+  CHECK(later[0]["answer"] == runs[0]["answer"]);
   // With every module token computed again it is what it is without reuse.
   const auto repaired = test::run_tool(files.llm + " --schema " + files.trip + " --prompt " + files.rome +
                                        " --recompute-first 100 --compare --json " + json);

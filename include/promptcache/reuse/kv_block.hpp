@@ -46,6 +46,9 @@ class KvBlock {
   std::size_t size() const noexcept { return size_; }  ///< rows in use
   void resize(std::size_t rows);                       ///< throws `Error(usage)` beyond the capacity
 
+  /// Takes the first rows of a block of the same shape, whatever its capacity, in place of its own.
+  void copy_rows(const KvBlock& from, std::size_t rows);
+
   /// Keys, as they lie there, and values of a row as f32, [kv_heads, head_size] each.
   void read_row(std::size_t layer, std::size_t row, float* keys, float* values) const;
 
