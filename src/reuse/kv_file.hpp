@@ -45,8 +45,8 @@ class KvFile {
   /// Where the block is now; nothing when so many units in a row are not free. Throws `Error(io)`.
   std::optional<std::size_t> write(const KvRecord& record, const KvBlock& block);
 
-  /// The block that begins at a unit, in the mapped file, checked; null when its states are damaged.
-  std::shared_ptr<const KvBlock> map(std::size_t unit, std::size_t tokens) const;
+  /// The block that begins at a unit, in the mapped file; null when it is to be checked and its states are damaged.
+  std::shared_ptr<const KvBlock> map(std::size_t unit, std::size_t tokens, bool check) const;
 
   /// Frees the units of a block; nobody may be using it.
   void erase(std::size_t unit, std::size_t tokens);

@@ -32,6 +32,7 @@ struct Node {
   std::shared_ptr<const KvBlock> block = {};  ///< in memory
   std::optional<std::size_t> unit = {};       ///< in the file
   std::weak_ptr<const KvBlock> mapped = {};   ///< the one in the file, while somebody uses it
+  bool checked = false;                       ///< the one in the file, since it was opened or written
   std::vector<Digest> children = {};
   std::size_t pins = 0;  ///< of the block and of those behind it
   double cost_per_byte = 0;
@@ -189,8 +190,9 @@ struct KvStore::Impl {
     if (node.block != nullptr) return node.block;
     std::shared_ptr<const KvBlock> mapped = node.mapped.lock();
     if (mapped == nullptr) {
-      mapped = file->map(*node.unit, node.tokens.size());
+      mapped = file->map(*node.unit, node.tokens.size(), !node.checked);
       node.mapped = mapped;
+      node.checked = true;
     }
     if (mapped == nullptr) {
       ++stats.damaged;
@@ -283,6 +285,7 @@ std::shared_ptr<const KvBlock> KvStore::put(const KvLink& link, std::shared_ptr<
     ++impl_->stats.refusals;
   }
   node.unit = impl_->write({key, link.parent, link.gap, cost, node.tokens}, *block);
+  node.checked = true;
   if (kept_parent) impl_->pin(link.parent, false);
   if (node.block != nullptr || node.unit) impl_->add(key, std::move(node));
   return counted;
