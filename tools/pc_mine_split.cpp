@@ -37,6 +37,18 @@ std::array<double, 3> parse_ratios(const std::string& text) {
   return ratios;
 }
 
+/// The similarities that `pc-mine neighbours` wrote; none for a file without.
+std::vector<double> similarities_of(const promptcache::PairFile& file) {
+  const std::size_t column = file.column("similarity");
+  std::vector<double> values;
+  if (column == promptcache::PairFile::npos) return values;
+  for (std::size_t i = 0; i < file.rows.size(); ++i) {
+    values.push_back(
+        parse_number(ErrorCode::format, {file.path, file.pairs[i].line}, file.rows[i][column], "a similarity"));
+  }
+  return values;
+}
+
 int split(const Options& options) {
   struct Part {
     std::vector<std::vector<std::string>> rows;
@@ -44,10 +56,12 @@ int split(const Options& options) {
   };
   const std::array<double, 3> ratios = parse_ratios(options.ratios);
   const promptcache::PairFile file = promptcache::read_pair_file(options.pairs);
-  const std::vector<promptcache::Side> sides = promptcache::split_by_component(file.pairs, ratios, options.seed);
+  const std::vector<double> closeness = similarities_of(file);
+  const auto sides = promptcache::split_by_question(file.pairs, ratios, options.seed, closeness);
   std::array<Part, 3> split;
+  Part dropped;
   for (std::size_t i = 0; i < sides.size(); ++i) {
-    Part& part = split[static_cast<std::size_t>(sides[i])];
+    Part& part = sides[i] ? split[static_cast<std::size_t>(*sides[i])] : dropped;
     part.rows.push_back(file.rows[i]);
     if (file.pairs[i].positive()) ++part.positives;
   }
@@ -69,6 +83,11 @@ int split(const Options& options) {
     std::cout << path << ": " << split[part].rows.size() << " pairs, " << split[part].positives << " positive\n";
     json[parts[part]] = {{"pairs", split[part].rows.size()}, {"positives", split[part].positives}};
   }
+  if (!dropped.rows.empty()) {
+    std::cout << "left out: " << dropped.rows.size() << " pairs, " << dropped.positives
+              << " positive, between groups of questions that nearly all pairs link\n";
+  }
+  json["left_out"] = {{"pairs", dropped.rows.size()}, {"positives", dropped.positives}};
   if (!options.json.empty()) promptcache::write_file_atomically(options.json, json.dump(2) + "\n");
   return tool::done;
 }
