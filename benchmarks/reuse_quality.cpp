@@ -31,8 +31,8 @@ using namespace promptcache;
 using namespace promptcache::reuse;
 
 struct Options {
-  std::string llm, squad, json;
-  std::size_t questions = 100, documents = 3, most_tokens = 24;
+  std::string llm, squad, text, json;
+  std::size_t questions = 100, documents = 3, most_tokens = 24, passages = 40;
   std::uint64_t seed = 1;
   int threads = 0;
   bool bf16 = false;
@@ -158,11 +158,21 @@ Interval interval(const std::vector<double>& values, const std::vector<std::size
   return {sum / static_cast<double>(values.size()), means[50], means[1949]};
 }
 
+double log_total(const std::vector<float>& logits) {
+  const double peak = static_cast<double>(*std::ranges::max_element(logits));
+  double total = 0;
+  for (const float logit : logits) total += std::exp(static_cast<double>(logit) - peak);
+  return peak + std::log(total);
+}
+
+double log_likelihood(const std::vector<float>& logits, std::int32_t token) {
+  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_total(logits);
+}
+
 class Run {
  public:
-  Run(const Options& options, const Data& data)
+  explicit Run(const Options& options)
       : options_(options),
-        data_(data),
         file_(DecoderFile::open(options.llm)),
         tokenizer_(file_.tokenizer()),
         tags_(file_.chat()),
@@ -170,8 +180,8 @@ class Run {
         decoder_(make_torch_decoder(file_, {.weights = options.bf16 ? WeightType::bf16 : WeightType::f32,
                                             .kv = options.bf16 ? KvType::bf16 : KvType::f32})) {}
 
-  void ask(const Question& question, const std::vector<std::size_t>& documents, const std::vector<Mode>& all,
-           std::vector<Row>& rows) {
+  void ask(const Data& data, const Question& question, const std::vector<std::size_t>& documents,
+           const std::vector<Mode>& all, std::vector<Row>& rows) {
     Text header(tags_.system.open);
     add({{"Answer the question with a few words from the documents."}}, header);
     add(tags_.system.close, header);
@@ -180,7 +190,7 @@ class Run {
     Prompt prompt{"s"};
     for (std::size_t i = 0; i < documents.size(); ++i) {
       const std::string name = "d" + std::to_string(i);
-      schema.children.emplace_back(Module{name, {Text("Document: " + data_.paragraphs[documents[i]] + "\n")}});
+      schema.children.emplace_back(Module{name, {Text("Document: " + data.paragraphs[documents[i]] + "\n")}});
       prompt.parts.emplace_back(Import{name});
     }
     Text end("Question: " + question.text);
@@ -225,6 +235,53 @@ class Run {
     }
   }
 
+  /// Mean log-likelihood, in each mode, of the second halves of a passage's tokens.
+  std::vector<double> continuations(std::span<const std::int32_t> passage, const std::vector<Mode>& all) {
+    constexpr std::size_t header = 16, modules = 4, each = 60, half = header + modules * each;
+    // Ids as they are: a text is "first end".
+    const Tokenize ids = [passage](std::span<const Piece> pieces) {
+      std::vector<std::int32_t> result;
+      for (const Piece& piece : pieces) {
+        std::istringstream stream(piece.text);
+        std::size_t first = 0, end = 0;
+        stream >> first >> end;
+        result.insert(result.end(), passage.begin() + static_cast<std::ptrdiff_t>(first),
+                      passage.begin() + static_cast<std::ptrdiff_t>(end));
+      }
+      return result;
+    };
+    const auto text = [](std::size_t first, std::size_t end) {
+      return Text(std::to_string(first) + " " + std::to_string(end));
+    };
+    Schema schema{"s", {text(0, header)}};
+    Prompt prompt{"s"};
+    for (std::size_t i = 0; i < modules; ++i) {
+      schema.children.emplace_back(Module{"d" + std::to_string(i), {text(header + i * each, header + (i + 1) * each)}});
+      prompt.parts.emplace_back(Import{"d" + std::to_string(i)});
+    }
+    prompt.parts.emplace_back(text(half, half + 1));
+    const auto store = std::make_shared<KvStore>(decoder_->kv_shape());
+    std::vector<Chain> chains;
+    for (const Mode& mode : all) {
+      PromptModules engine(decoder_, ids, mode.full ? std::make_shared<KvStore>(decoder_->kv_shape()) : store,
+                           mode.options);
+      engine.add(schema);
+      ModulePrefill prefill = engine.prefill(prompt);
+      chains.push_back(mode.full ? engine.full_attention(prefill.tokens) : std::move(prefill.chain));
+    }
+    std::vector<Chain*> pointers;
+    for (Chain& chain : chains) pointers.push_back(&chain);
+    std::vector<double> sums(all.size());
+    for (std::size_t at = half + 1; at < passage.size(); ++at) {
+      for (std::size_t i = 0; i < chains.size(); ++i) sums[i] += log_likelihood(chains[i].logits(), passage[at]);
+      Chain::push(pointers, std::vector<std::int32_t>(chains.size(), passage[at]));  // all modes at once
+    }
+    for (double& sum : sums) sum /= static_cast<double>(passage.size() - half - 1);
+    return sums;
+  }
+
+  const BpeTokenizer& tokenizer() const { return *tokenizer_; }
+
  private:
   static void add(const std::vector<Piece>& pieces, Text& text) {
     text.pieces.insert(text.pieces.end(), pieces.begin(), pieces.end());
@@ -234,18 +291,13 @@ class Run {
   static double likelihood(Chain chain, const std::vector<std::int32_t>& wanted) {
     double sum = 0;
     for (const std::int32_t token : wanted) {
-      const std::vector<float>& logits = chain.logits();
-      const double peak = static_cast<double>(*std::ranges::max_element(logits));
-      double total = 0;
-      for (const float logit : logits) total += std::exp(static_cast<double>(logit) - peak);
-      sum += static_cast<double>(logits[static_cast<std::size_t>(token)]) - peak - std::log(total);
+      sum += log_likelihood(chain.logits(), token);
       chain.push(token);
     }
     return sum / static_cast<double>(wanted.size());
   }
 
   const Options& options_;
-  const Data& data_;
   DecoderFile file_;
   std::shared_ptr<const BpeTokenizer> tokenizer_;
   ChatTags tags_;
@@ -254,8 +306,42 @@ class Run {
   std::shared_ptr<KvStore> store_;
 };
 
+int measure_text(const Options& options) {
+  constexpr std::size_t length = 512;
+  Run run(options);
+  const std::vector<std::int32_t> tokens = run.tokenizer().encode(read_file(options.text));
+  if (tokens.size() < length * options.passages) {
+    throw Error(ErrorCode::usage, {options.text}, std::to_string(tokens.size()) + " tokens",
+                std::to_string(length * options.passages));
+  }
+  const std::vector<Mode> all = modes(4);
+  std::vector<std::vector<double>> values(all.size());
+  std::vector<std::size_t> clusters;
+  const std::size_t stride = tokens.size() / options.passages;
+  for (std::size_t passage = 0; passage < options.passages; ++passage) {
+    const std::vector<double> means = run.continuations(std::span(tokens).subspan(passage * stride, length), all);
+    for (std::size_t i = 0; i < all.size(); ++i) values[i].push_back(means[i]);
+    clusters.push_back(passage);
+    std::fprintf(stderr, "\r%zu/%zu passages", passage + 1, options.passages);
+  }
+  std::printf("\n%-30s %-26s %s\n", "", "perplexity", "times that of full attention");
+  auto json = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    std::vector<double> beside;
+    for (std::size_t j = 0; j < clusters.size(); ++j) beside.push_back(values[i][j] - values[0][j]);
+    const Interval of = interval(values[i], clusters), ratio = interval(beside, clusters);
+    std::printf("%-30s %6.2f (%.2f to %.2f)     %.4f (%.4f to %.4f)\n", all[i].name.c_str(), std::exp(-of.mean),
+                std::exp(-of.high), std::exp(-of.low), std::exp(-ratio.mean), std::exp(-ratio.high),
+                std::exp(-ratio.low));
+    json.push_back({{"mode", all[i].name}, {"log_likelihood", values[i]}});
+  }
+  if (!options.json.empty()) write_file_atomically(options.json, json.dump(1) + "\n");
+  return tool::done;
+}
+
 int measure(const Options& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
+  if (!options.text.empty()) return measure_text(options);
   const Data data = read_squad(options.squad);
   std::mt19937_64 random = base::generator(options.seed, 0);
   std::vector<std::size_t> order(data.questions.size());
@@ -265,7 +351,7 @@ int measure(const Options& options) {
   const std::vector<Mode> all = modes(options.documents);
   std::vector<Row> rows(all.size());
   std::vector<std::size_t> clusters;
-  Run run(options, data);
+  Run run(options);
   for (const std::size_t number : order) {
     const Question& question = data.questions[number];
     std::vector<std::size_t> documents = {question.paragraph};
@@ -276,7 +362,7 @@ int measure(const Options& options) {
       }
     }
     base::shuffle(documents, random);
-    run.ask(question, documents, all, rows);
+    run.ask(data, question, documents, all, rows);
     clusters.push_back(question.paragraph);
     std::fprintf(stderr, "\r%zu/%zu questions", clusters.size(), order.size());
   }
@@ -312,7 +398,9 @@ int main(int argc, char** argv) {
       "Quality of answers over reused attention states.\n  reuse_quality --llm FILE.gguf --squad xquad.en.json"};
   Options options;
   app.add_option("--llm", options.llm, "GGUF file or Hugging Face directory")->required();
-  app.add_option("--squad", options.squad, "SQuAD JSON")->required();
+  auto* squad = app.add_option("--squad", options.squad, "SQuAD JSON");
+  app.add_option("--text", options.text, "any text, for perplexity")->excludes(squad);
+  app.add_option("--passages", options.passages, "of the text, evenly spread")->capture_default_str();
   app.add_option("--questions", options.questions, "how many, drawn at random")->capture_default_str();
   app.add_option("--documents", options.documents, "in each prompt, one of them relevant")
       ->check(CLI::Range(1, 20))
@@ -321,5 +409,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "0: as many as there are cores")->capture_default_str();
   app.add_flag("--bf16", options.bf16, "weights and states in bf16");
   app.add_option("--json", options.json, "write every question's values");
-  return tool::run(app, argc, argv, [&] { return measure(options); });
+  return tool::run(app, argc, argv, [&] {
+    if (options.squad.empty() && options.text.empty()) throw CLI::RequiredError("--squad or --text");
+    return measure(options);
+  });
 }
