@@ -262,6 +262,25 @@ std::vector<Report> run(const Model& model, const Options& options) {
   return reports;
 }
 
+/// An option that takes one of some names; the first is the default.
+template <class T>
+void add_choice(CLI::App& app, const std::string& name, T& value, const std::string& text,
+                const std::vector<std::pair<std::string, T>>& choices) {
+  std::vector<std::string> names;
+  for (const auto& [choice, chosen] : choices) names.push_back(choice);
+  value = choices.front().second;
+  app.add_option_function<std::string>(
+         name,
+         [&value, choices](const std::string& wanted) {
+           for (const auto& [choice, chosen] : choices) {
+             if (choice == wanted) value = chosen;
+           }
+         },
+         text)
+      ->check(CLI::IsMember(names))
+      ->default_str(names.front());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -283,17 +302,12 @@ int main(int argc, char** argv) {
       ->excludes(text);
   app.add_flag("--compare", options.compare, "run each prompt without reuse, too, and say how far apart they are");
   app.add_flag("--encode-ahead", options.ahead, "encode all modules before the first prompt")->needs(schema);
-  const std::map<std::string, Encoding> encodings = {{"isolated", Encoding::isolated},
-                                                     {"behind_header", Encoding::behind_header},
-                                                     {"schema_scaffold", Encoding::schema_scaffold}};
-  app.add_option("--encoding", options.modules.encoding,
-                 "what modules see when they are encoded: isolated, behind_header (default), schema_scaffold")
-      ->transform(CLI::CheckedTransformer(encodings));
-  const std::map<std::string, Visibility> visibilities = {{"position_causal", Visibility::position_causal},
-                                                          {"index_causal", Visibility::index_causal}};
-  app.add_option("--visibility", options.modules.visibility,
-                 "what new text sees: position_causal (default), index_causal")
-      ->transform(CLI::CheckedTransformer(visibilities));
+  add_choice(app, "--encoding", options.modules.encoding, "what modules see when they are encoded",
+             {{"behind_header", Encoding::behind_header},
+              {"isolated", Encoding::isolated},
+              {"schema_scaffold", Encoding::schema_scaffold}});
+  add_choice(app, "--visibility", options.modules.visibility, "what new text sees",
+             {{"position_causal", Visibility::position_causal}, {"index_causal", Visibility::index_causal}});
   app.add_option("--scaffold-set", options.sets, "modules to be encoded together, as a,b/c; may be repeated");
   app.add_option("--recompute-first", options.modules.recompute_first,
                  "compute the first tokens of each module again, with all in sight")
@@ -302,12 +316,10 @@ int main(int argc, char** argv) {
                  "compute this share of module tokens again, those that deviate most")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  const std::map<std::string, WeightType> weights = {{"f32", WeightType::f32}, {"bf16", WeightType::bf16}};
-  app.add_option("--weights", options.decoder.weights, "f32 (default) or bf16")
-      ->transform(CLI::CheckedTransformer(weights));
-  const std::map<std::string, KvType> types = {{"f32", KvType::f32}, {"bf16", KvType::bf16}};
-  app.add_option("--kv", options.decoder.kv, "keys and values in f32 (default) or bf16")
-      ->transform(CLI::CheckedTransformer(types));
+  add_choice(app, "--weights", options.decoder.weights, "number format of the weights",
+             {{"f32", WeightType::f32}, {"bf16", WeightType::bf16}});
+  add_choice(app, "--kv", options.decoder.kv, "number format of keys and values",
+             {{"f32", KvType::f32}, {"bf16", KvType::bf16}});
   app.add_option("--device", options.decoder.device, "as LibTorch names them")->capture_default_str();
   app.add_option("--threads", options.threads, "0: as many as there are cores")
       ->check(CLI::Range(0, 1024))
