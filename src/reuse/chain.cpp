@@ -26,10 +26,11 @@ ReuseCounts& ReuseCounts::operator+=(const ReuseCounts& other) {
   return *this;
 }
 
-Chain::Chain(std::shared_ptr<const Decoder> decoder, std::shared_ptr<KvStore> store, std::size_t position)
+Chain::Chain(std::shared_ptr<const Decoder> decoder, std::shared_ptr<KvStore> store, std::size_t position,
+             std::string_view scope)
     : decoder_(std::move(decoder)), store_(std::move(store)), end_(position) {
   const bool table = decoder_->config().family == DecoderFamily::gpt2;
-  key_ = KvStore::root(decoder_->identity(), table ? std::optional(position) : std::nullopt);
+  key_ = KvStore::root(decoder_->identity(), table ? std::optional(position) : std::nullopt, scope);
 }
 
 /// Takes as many of the tokens as the store has; returns how many.

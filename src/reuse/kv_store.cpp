@@ -222,9 +222,10 @@ KvStore::~KvStore() = default;
 
 const KvShape& KvStore::shape() const { return impl_->shape; }
 
-Digest KvStore::root(const Digest& decoder, std::optional<std::size_t> position) {
+Digest KvStore::root(const Digest& decoder, std::optional<std::size_t> position, std::string_view scope) {
   Sha256 hash;
   hash.field("decoder", decoder.view());
+  if (!scope.empty()) hash.field("scope", scope);
   if (position) hash.field("position", bytes_of(*position));
   return hash.finish();
 }

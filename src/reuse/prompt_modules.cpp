@@ -161,7 +161,7 @@ class PromptModules::Plan {
       for (const ScaffoldPart& part : *list) {
         if (part.tokens.empty()) continue;
         if (list == &parts && is_in(before, part)) continue;
-        if (!chain) chain.emplace(engine_.decoder_, engine_.store_, part.part->begin);
+        if (!chain) chain.emplace(engine_.decoder_, engine_.store_, part.part->begin, engine_.options_.scope);
         const std::size_t blocks = chain->blocks().size();
         const ReuseCounts counts = chain->counts();
         chain->append(part.tokens, part.part->begin - chain->end());
@@ -270,7 +270,7 @@ ModulePrefill PromptModules::prefill(const Prompt& prompt) {
   Plan plan(*this, placed);
   plan.import_texts(assembly.texts);
   std::vector<Item> items = items_of(assembly, plan);
-  ModulePrefill result{Chain(decoder_, store_, items.front().begin)};
+  ModulePrefill result{Chain(decoder_, store_, items.front().begin, options_.scope)};
   for (const Item& item : items) {
     for (std::size_t i = 0; i < item.tokens.size(); ++i) result.tokens.push_back({item.tokens[i], item.begin + i});
   }

@@ -389,6 +389,27 @@ TEST_CASE("prompt modules: a module that is not to be cached is computed each ti
   CHECK(computed.prefill(prompt).counts.tokens_computed == 3);
 }
 
+TEST_CASE("prompt modules: scopes share no states, not of modules and not of beginnings") {
+  World world("tiny_llama");
+  const auto reused = [&](const std::string& scope) {
+    PromptModules engine = world.engine({.scope = scope});
+    engine.add(parse_schema(two_documents, "s.pml"));
+    return engine.prefill(parse_prompt("<prompt schema='s'><a/><b/>what</prompt>", "p.pml")).counts.tokens_reused;
+  };
+  CHECK(reused("acme") == 0);
+  CHECK(reused("acme") == 15);
+  CHECK(reused("other") == 0);
+  CHECK(reused("") == 0);
+  const Tokens tokens = test::some_tokens(20);
+  Chain first(world.decoder, world.store, 0, "acme"), second(world.decoder, world.store, 0, "other"),
+      third(world.decoder, world.store, 0, "acme");
+  first.append(tokens);
+  second.append(tokens);
+  third.append(tokens);
+  CHECK(second.counts().tokens_reused == 0);
+  CHECK(third.counts().tokens_reused == 20);
+}
+
 TEST_CASE("prompt modules: what cannot be is refused") {
   World world("tiny_llama");
   PromptModules engine = world.engine();

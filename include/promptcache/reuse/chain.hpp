@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "promptcache/reuse/compute.hpp"
@@ -25,8 +26,10 @@ struct ReuseCounts {
 /// leave gaps. Copies share blocks but the last one. Not safe from several threads.
 class Chain {
  public:
-  /// `store` may be null. The first token stands at `position`.
-  Chain(std::shared_ptr<const Decoder> decoder, std::shared_ptr<KvStore> store, std::size_t position = 0);
+  /// `store` may be null. The first token stands at `position`. States are found by chains of the same `scope` only:
+  /// how long a prompt takes tells whether somebody of its scope has computed its beginning.
+  Chain(std::shared_ptr<const Decoder> decoder, std::shared_ptr<KvStore> store, std::size_t position = 0,
+        std::string_view scope = {});
 
   /// One that goes on, without a store, behind blocks that were made otherwise, of which the last row of the last one
   /// is the last token. `logits` are those behind it.

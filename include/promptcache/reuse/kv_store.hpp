@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "promptcache/base/digest.hpp"
@@ -63,8 +64,9 @@ class KvStore {
   KvStore(const KvStore&) = delete;
   KvStore& operator=(const KvStore&) = delete;
 
-  /// Where chains of this decoder begin. `position` counts for models with a learned table of positions only.
-  static Digest root(const Digest& decoder, std::optional<std::size_t> position = {});
+  /// Where chains of this decoder begin. `position` counts for models with a learned table of positions only. Chains of
+  /// different scopes share nothing.
+  static Digest root(const Digest& decoder, std::optional<std::size_t> position = {}, std::string_view scope = {});
 
   struct Found {
     Digest key;

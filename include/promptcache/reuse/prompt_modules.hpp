@@ -36,6 +36,9 @@ struct ModuleOptions {
   /// those with sight of all that is in front (arXiv 2405.16444).
   double recompute_share = 0;
 
+  /// States are shared with chains and modules of the same scope only.
+  std::string scope = {};
+
   /// Fills slots while the text around them is encoded, behind their scaffolds.
   std::int32_t filler = 0;
 };
