@@ -66,8 +66,8 @@ TEST_CASE_METHOD(Fixture, "an embedder that hangs makes misses with a reason, an
   CHECK(first.response == "a1");
   CHECK(first.decision.reason == Reason::timed_out);
   CHECK(cache.get_or_compute(request("q1"), [] { return std::string("x"); }).outcome == Outcome::exact_hit);
-  CHECK(cache.lookup(request("q2")).decision().reason == Reason::timed_out);
-  CHECK(cache.stats().stuck == 2);
+  // On a busy machine a request may time out before its embedding is begun.
+  while (cache.stats().stuck < 2) CHECK(cache.lookup(request("q2")).decision().reason == Reason::timed_out);
   // As many hang as may: the next is not begun.
   CHECK(cache.lookup(request("q3")).decision().reason == Reason::overloaded);
   CHECK(cache.stats().rejections > 0);
