@@ -306,14 +306,6 @@ void gated_silu_of(float* gate, const float* up, std::size_t count) {
   for (; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
 
-void add_to(const float* from, std::size_t count, float* to) {
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
-  std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::Add(load(to + i), load(from + i)), d, to + i);
-  for (; i < count; ++i) to[i] += from[i];
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace promptcache::reuse
 HWY_AFTER_NAMESPACE();
@@ -326,7 +318,6 @@ HWY_EXPORT(rotate_by);
 HWY_EXPORT(attend_tokens);
 HWY_EXPORT(rms_norm_row);
 HWY_EXPORT(gated_silu_of);
-HWY_EXPORT(add_to);
 
 PackedMatrix::PackedMatrix(std::span<const float> values, std::size_t out, std::size_t in, WeightType type)
     : out_(out), in_(in), type_(type) {
@@ -413,8 +404,6 @@ void rms_norm(const float* from, const float* weight, std::size_t width, float e
 void gated_silu(float* gate, const float* up, std::size_t count) {
   HWY_DYNAMIC_DISPATCH(gated_silu_of)(gate, up, count);
 }
-
-void add(const float* from, std::size_t count, float* to) { HWY_DYNAMIC_DISPATCH(add_to)(from, count, to); }
 
 }  // namespace promptcache::reuse
 #endif  // HWY_ONCE

@@ -93,7 +93,4 @@ void rms_norm(const float* from, const float* weight, std::size_t width, float e
 /// gate = silu(gate) * up.
 void gated_silu(float* gate, const float* up, std::size_t count);
 
-/// to += from.
-void add(const float* from, std::size_t count, float* to);
-
 }  // namespace promptcache::reuse

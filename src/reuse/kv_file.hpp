@@ -40,7 +40,6 @@ class KvFile {
 
   /// Units that a block of so many tokens takes.
   static std::size_t units_for(std::size_t tokens) { return (tokens + KvBlock::granule - 1) / KvBlock::granule; }
-  std::size_t units() const { return taken_.size(); }
 
   /// Where the block is now; nothing when so many units in a row are not free. Throws `Error(io)`.
   std::optional<std::size_t> write(const KvRecord& record, const KvBlock& block);
