@@ -96,9 +96,11 @@ int split(const Options& options) {
 
 Command add_split(CLI::App& app) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("split",
-                                         "train, valid and test such that no question is on two sides\n"
-                                         "Example: pc-mine split --pairs labelled.tsv --out-dir data --ratios 7:1:2");
+  CLI::App* command =
+      app.add_subcommand("split",
+                         "train, valid and test such that no question is on two sides; pairs of a log that\n"
+                         "all hang together are cut apart, and those left out are counted\n"
+                         "Example: pc-mine split --pairs labelled.tsv --out-dir data --ratios 7:1:2");
   command->add_option("--pairs", options->pairs, "TSV or JSON lines with q1, q2, label; may be gzip")->required();
   command->add_option("--out-dir", options->out_dir, "directory for train.tsv, valid.tsv, test.tsv")->required();
   command->add_option("--ratios", options->ratios, "shares of the three; none may come out empty")
