@@ -33,7 +33,7 @@ struct Options {
   std::string llm, text, json, modes = "none,prefix,modules,file";
   std::vector<std::size_t> tokens = {1024};
   std::vector<double> shares = {0.99};
-  std::size_t runs = 20, full_runs = 3, decode = 32;
+  std::size_t runs = 20, full_runs = 3, decode = 63, sequences = 4;
   int threads = 1;
   bool bf16 = false;
 };
@@ -78,7 +78,7 @@ class Bench {
       throw Error(ErrorCode::usage, {options_.text}, std::to_string(text_.size()) + " tokens", std::to_string(needed));
     }
     Times times;
-    double decoding = 0;
+    double decoding = 0, decoding_side_by_side = 0;
     KvStoreOptions kept{.memory_bytes = std::size_t{8} << 30};
     const std::string path = std::filesystem::temp_directory_path() / "reuse_benchmark.kv";
     if (mode == "file") {
@@ -117,18 +117,16 @@ class Bench {
         chain = std::move(prefill.chain);
       }
       if (run > 0) continue;
-      const auto begin = Clock::now();
-      for (std::size_t i = 0; i < options_.decode; ++i) {
-        const auto& logits = chain.logits();
-        chain.push(static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin()));
-      }
-      decoding = 1000 * static_cast<double>(options_.decode) / milliseconds_since(begin);
+      const std::vector<Chain> copies(options_.sequences, chain);
+      decoding = tokens_per_second({chain});
+      decoding_side_by_side = tokens_per_second(copies);
     }
     if (mode == "file") std::filesystem::remove(path);
     const auto median = [](const std::vector<double>& values) { return quantile(values, 0.5); };
-    std::printf("%-8s %6zu %5.2f %8zu %8zu %9.1f %9.1f %8.2f %8.2f %9.1f %8.1f\n", mode.c_str(), tokens, share, reused,
-                computed, median(times.total), quantile(times.total, 0.95), median(times.parse), median(times.lookup),
-                median(times.prefill), decoding);
+    const double last = median(times.total) + 1000 * static_cast<double>(options_.decode) / decoding;
+    std::printf("%-8s %6zu %5.2f %8zu %8zu %9.1f %9.1f %8.2f %8.2f %9.1f %8.1f %8.1f %8.0f\n", mode.c_str(), tokens,
+                share, reused, computed, median(times.total), quantile(times.total, 0.95), median(times.parse),
+                median(times.lookup), median(times.prefill), decoding, decoding_side_by_side, last);
     std::fflush(stdout);
     return {{"mode", mode},
             {"tokens", tokens},
@@ -143,10 +141,29 @@ class Bench {
             {"lookup", median(times.lookup)},
             {"prefill", median(times.prefill)},
             {"tokens_per_second", decoding},
+            {"sequences", options_.sequences},
+            {"tokens_per_second_of_sequences", decoding_side_by_side},
+            {"ms_to_last_token", last},
             {"store_bytes", store->stats().bytes + store->stats().file_bytes}};
   }
 
  private:
+  /// Greedy, all chains in one step at a time.
+  double tokens_per_second(std::vector<Chain> chains) const {
+    std::vector<Chain*> all;
+    for (Chain& chain : chains) all.push_back(&chain);
+    const auto begin = Clock::now();
+    for (std::size_t i = 0; i < options_.decode; ++i) {
+      Tokens next;
+      for (Chain& chain : chains) {
+        const std::vector<float>& logits = chain.logits();
+        next.push_back(static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin()));
+      }
+      Chain::push(all, next);
+    }
+    return 1000 * static_cast<double>(options_.decode * chains.size()) / milliseconds_since(begin);
+  }
+
   std::string text(std::size_t first, std::size_t count) const {
     return tokenizer_->decode(std::span(text_).subspan(first, count));
   }
@@ -173,8 +190,10 @@ class Bench {
 int measure(const Options& options) {
   at::set_num_threads(options.threads);
   Bench bench(options);
-  std::printf("%-8s %6s %5s %8s %8s %9s %9s %8s %8s %9s %8s\n", "", "tokens", "known", "reused", "computed",
-              "median ms", "p95 ms", "parse", "lookup", "prefill", "then t/s");
+  std::printf("%-8s %6s %5s %8s %8s %9s %9s %8s %8s %9s %8s %8s %8s\n", "", "tokens", "known", "reused", "computed",
+              "median ms", "p95 ms", "parse", "lookup", "prefill", "then t/s",
+              ("of " + std::to_string(options.sequences)).c_str(),
+              ("ms to " + std::to_string(options.decode + 1)).c_str());
   auto json = nlohmann::ordered_json::array();
   for (const std::size_t tokens : options.tokens) {
     for (const std::string& mode : CLI::detail::split(options.modes, ',')) {
@@ -204,7 +223,12 @@ int main(int argc, char** argv) {
   app.add_option("--modes", options.modes, "of none, prefix, modules, file")->capture_default_str();
   app.add_option("--runs", options.runs, "of each row")->capture_default_str();
   app.add_option("--full-runs", options.full_runs, "of rows that compute 1,024 tokens or more")->capture_default_str();
-  app.add_option("--decode", options.decode, "tokens behind the first prompt")->capture_default_str();
+  app.add_option("--decode", options.decode, "tokens behind the first prompt")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--sequences", options.sequences, "that decode side by side, in another column")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_flag("--bf16", options.bf16, "weights and states in bf16");
   app.add_option("--json", options.json, "write the rows");

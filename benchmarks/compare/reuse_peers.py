@@ -16,10 +16,11 @@ import statistics
 import time
 
 
-def report(name, tokens, share, times, decoding):
+def report(name, tokens, share, times, decoding, decoded):
+    last = 1000 * (statistics.median(times) + decoded / decoding)
     times = sorted(times)
     p95 = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
-    print(f"{name:<34} {tokens:>6} {share:>5.2f} {1000 * statistics.median(times):>9.1f} {1000 * p95:>9.1f} {decoding:>8.1f}", flush=True)
+    print(f"{name:<34} {tokens:>6} {share:>5.2f} {1000 * statistics.median(times):>9.1f} {1000 * p95:>9.1f} {decoding:>8.1f} {last:>8.0f}", flush=True)
 
 
 def prompts(encode, decode, text, tokens, known, runs):
@@ -63,7 +64,7 @@ def llama(arguments, text):
                 begin = time.perf_counter()
                 for _ in range(arguments.decode):
                     next(stream)
-                report(name, tokens, share, times, arguments.decode / (time.perf_counter() - begin))
+                report(name, tokens, share, times, arguments.decode / (time.perf_counter() - begin), arguments.decode)
 
 
 def transformers(arguments, text):
@@ -99,7 +100,7 @@ def transformers(arguments, text):
                 begin = time.perf_counter()
                 for _ in range(arguments.decode):
                     logits = model(logits[:, -1].argmax(-1, keepdim=True), past_key_values=cache).logits
-                report(name, tokens, share, times, arguments.decode / (time.perf_counter() - begin))
+                report(name, tokens, share, times, arguments.decode / (time.perf_counter() - begin), arguments.decode)
 
 
 def main():
@@ -111,11 +112,11 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--full-runs", type=int, default=3)
-    parser.add_argument("--decode", type=int, default=32)
+    parser.add_argument("--decode", type=int, default=63)
     parser.add_argument("--peers", default="llama,transformers")
     arguments = parser.parse_args()
     text = arguments.text.read_text()[:400000]
-    print(f"{'':<34} {'tokens':>6} {'known':>5} {'median ms':>9} {'p95 ms':>9} {'then t/s':>8}")
+    print(f"{'':<34} {'tokens':>6} {'known':>5} {'median ms':>9} {'p95 ms':>9} {'then t/s':>8} {f'ms to {arguments.decode + 1}':>8}")
     for peer in arguments.peers.split(","):
         {"llama": llama, "transformers": transformers}[peer](arguments, text)
 

@@ -1,6 +1,7 @@
 #include "promptcache/reuse/chain.hpp"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "promptcache/base/error.hpp"
@@ -131,23 +132,29 @@ void Chain::push(std::span<Chain* const> chains, std::span<const std::int32_t> t
                 "one for each, and one decoder for all");
   }
   Step step;
-  std::vector<std::size_t> wanted, first_runs;
+  std::vector<std::size_t> wanted;
+  std::vector<std::vector<std::size_t>> runs_of(chains.size());
+  std::map<std::pair<const KvBlock*, std::size_t>, std::size_t> known;
   for (std::size_t i = 0; i < chains.size(); ++i) {
     Chain& chain = *chains[i];
     chain.open_row();
-    first_runs.push_back(step.runs.size());
     for (const PlacedBlock& block : chain.blocks_) {
-      step.runs.push_back({block.block.get(), block.position});
+      // What several chains have in common is looked at once for all, if that leaves each one's order as it is.
+      const auto [at, is_new] = known.try_emplace({block.block.get(), block.position}, step.runs.size());
+      if (is_new || (!runs_of[i].empty() && at->second <= runs_of[i].back())) {
+        at->second = step.runs.size();
+        step.runs.push_back({block.block.get(), block.position});
+      }
+      runs_of[i].push_back(at->second);
     }
-    step.runs.back().open = chain.open_.get();
-    step.tokens.push_back({tokens[i], step.runs.size() - 1, chain.open_tokens_.size()});
+    step.runs[runs_of[i].back()].open = chain.open_.get();
+    step.tokens.push_back({tokens[i], runs_of[i].back(), chain.open_tokens_.size()});
     wanted.push_back(i);
   }
   step.visible.resize(step.tokens.size() * step.runs.size());
   for (std::size_t i = 0; i < chains.size(); ++i) {
-    const std::vector<PlacedBlock>& blocks = chains[i]->blocks_;
-    for (std::size_t at = 0; at < blocks.size(); ++at) {
-      step.sees(i, first_runs[i] + at) = static_cast<std::uint32_t>(blocks[at].rows);
+    for (std::size_t at = 0; at < runs_of[i].size(); ++at) {
+      step.sees(i, runs_of[i][at]) = static_cast<std::uint32_t>(chains[i]->blocks_[at].rows);
     }
     ++step.sees(i, step.tokens[i].run);
   }

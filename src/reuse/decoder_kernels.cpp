@@ -60,57 +60,67 @@ HWY_INLINE void multiply_tile(const float* a, std::size_t a_step, const B* b, st
   }
 }
 
-/// The same for any number of rows and one panel. Each row's sums are made in the same order whatever stands beside it.
+/// The same for any number of rows and `count_of_panels` panels. Each row's sums are made in the same order whatever
+/// stands beside it.
 template <class B>
-HWY_INLINE void multiply_panel(const float* a, std::size_t a_step, std::size_t rows, const B* b, std::size_t b_step,
-                               std::size_t count, float* c, std::size_t c_step, bool add) {
-  std::size_t row = 0;
-  for (; row + 6 <= rows; row += 6) {
-    multiply_tile<6, 1>(a + row * a_step, a_step, b, b_step, 0, count, c + row * c_step, c_step, add);
+HWY_INLINE void multiply_panels(const float* a, std::size_t a_step, std::size_t rows, const B* b, std::size_t b_step,
+                                std::size_t b_panel, std::size_t count_of_panels, std::size_t count, float* c,
+                                std::size_t c_step, bool add) {
+  constexpr std::size_t width = PackedMatrix::panel;
+  std::size_t at = 0;
+  // Few rows take several panels at once, or the latency of the sums would show.
+  if (rows == 1) {
+    for (; at + 4 <= count_of_panels; at += 4) {
+      multiply_tile<1, 4>(a, a_step, b + at * b_panel, b_step, b_panel, count, c + at * width, c_step, add);
+    }
+  } else if (rows == 2 || rows == 3) {
+    for (; at + 2 <= count_of_panels; at += 2) {
+      const auto multiply_few = rows == 2 ? multiply_tile<2, 2, B> : multiply_tile<3, 2, B>;
+      multiply_few(a, a_step, b + at * b_panel, b_step, b_panel, count, c + at * width, c_step, add);
+    }
   }
-  const float* rest = a + row * a_step;
-  float* to = c + row * c_step;
-  switch (rows - row) {
-    case 5: multiply_tile<5, 1>(rest, a_step, b, b_step, 0, count, to, c_step, add); break;
-    case 4: multiply_tile<4, 1>(rest, a_step, b, b_step, 0, count, to, c_step, add); break;
-    case 3: multiply_tile<3, 1>(rest, a_step, b, b_step, 0, count, to, c_step, add); break;
-    case 2: multiply_tile<2, 1>(rest, a_step, b, b_step, 0, count, to, c_step, add); break;
-    case 1: multiply_tile<1, 1>(rest, a_step, b, b_step, 0, count, to, c_step, add); break;
-    default: break;
+  for (; at < count_of_panels; ++at) {
+    const B* panel = b + at * b_panel;
+    float* to = c + at * width;
+    std::size_t row = 0;
+    for (; row + 6 <= rows; row += 6) {
+      multiply_tile<6, 1>(a + row * a_step, a_step, panel, b_step, 0, count, to + row * c_step, c_step, add);
+    }
+    const float* rest = a + row * a_step;
+    to += row * c_step;
+    switch (rows - row) {
+      case 5: multiply_tile<5, 1>(rest, a_step, panel, b_step, 0, count, to, c_step, add); break;
+      case 4: multiply_tile<4, 1>(rest, a_step, panel, b_step, 0, count, to, c_step, add); break;
+      case 3: multiply_tile<3, 1>(rest, a_step, panel, b_step, 0, count, to, c_step, add); break;
+      case 2: multiply_tile<2, 1>(rest, a_step, panel, b_step, 0, count, to, c_step, add); break;
+      case 1: multiply_tile<1, 1>(rest, a_step, panel, b_step, 0, count, to, c_step, add); break;
+      default: break;
+    }
   }
 }
 
 template <class Value>
-void multiply_panels(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
+void multiply_matrix(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
                      float* result, std::size_t result_step) {
   constexpr std::size_t panel = PackedMatrix::panel;
   const std::size_t in = w.in();
-  const std::size_t whole = w.out() / panel;
-  std::size_t at = first;
-  if (rows == 1) {  // several panels at once, or the latency of the sums would show
-    for (; at + 4 <= std::min(last, whole); at += 4) {
-      multiply_tile<1, 4>(x, in, w.data<Value>(at), panel, panel * in, in, result + at * panel, result_step, false);
-    }
-  }
-  for (; at < last; ++at) {
-    if (at < whole) {
-      multiply_panel(x, in, rows, w.data<Value>(at), panel, in, result + at * panel, result_step, false);
-      continue;
-    }
-    float edge[6 * panel];
-    for (std::size_t row = 0; row < rows; row += 6) {
-      const std::size_t count = std::min<std::size_t>(6, rows - row);
-      multiply_panel(x + row * in, in, count, w.data<Value>(at), panel, in, edge, panel, false);
-      for (std::size_t i = 0; i < count; ++i) {
-        std::copy_n(edge + i * panel, w.out() - at * panel, result + (row + i) * result_step + at * panel);
-      }
+  const std::size_t whole = std::clamp(w.out() / panel, first, last);
+  multiply_panels(x, in, rows, w.data<Value>(first), panel, panel * in, whole - first, in, result + first * panel,
+                  result_step, false);
+  if (whole == last) return;
+  float edge[6 * panel];
+  for (std::size_t row = 0; row < rows; row += 6) {
+    const std::size_t count = std::min<std::size_t>(6, rows - row);
+    multiply_panels(x + row * in, in, count, w.data<Value>(whole), panel, 0, 1, in, edge, panel, false);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::copy_n(edge + i * panel, w.out() - whole * panel, result + (row + i) * result_step + whole * panel);
     }
   }
 }
 
 void multiply_packed(const PackedMatrix& w, const float* x, std::size_t rows, std::size_t first, std::size_t last,
                      float* result, std::size_t result_step) {
-  const auto multiply_as = w.type() == WeightType::f32 ? multiply_panels<float> : multiply_panels<std::uint16_t>;
+  const auto multiply_as = w.type() == WeightType::f32 ? multiply_matrix<float> : multiply_matrix<std::uint16_t>;
   multiply_as(w, x, rows, first, last, result, result_step);
 }
 
@@ -138,18 +148,37 @@ void rotate_by(const RotationTable& table, std::ptrdiff_t distance, const float*
   }
 }
 
-/// Scores of one query with the rows it sees become weights; what it has summed up so far is scaled to their maximum.
-/// `scores` has `capacity` places, of which those before `end` count.
-void fold_scores(float* scores, std::size_t capacity, std::size_t end, float& largest, float& total, float* sums,
-                 std::size_t head_size) {
+/// 2 to the power of x <= 0; 0 below -126.
+HWY_INLINE hn::Vec<FloatTag> power_of_two(hn::Vec<FloatTag> x) {
+  const FloatTag d;
+  const auto rounding = hn::Set(d, 12582912.0F);  // 1.5 * 2^23: adding it rounds, and the lowest bits count
+  const auto shifted = hn::Add(x, rounding);
+  const auto rest = hn::Sub(x, hn::Sub(shifted, rounding));  // within a half
+  auto sum = hn::Set(d, 1.5403530e-4F);                      // ln(2)^k / k!
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 1.3333558e-3F));
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 9.6181291e-3F));
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 5.5504109e-2F));
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 2.4022651e-1F));
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 6.9314718e-1F));
+  sum = hn::MulAdd(sum, rest, hn::Set(d, 1.0F));
+  const WordTag words;
+  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::BitCast(words, shifted), hn::Set(words, 127)));
+  return hn::IfThenElseZero(hn::Ge(x, hn::Set(d, -126.0F)), hn::Mul(sum, hn::BitCast(d, exponent)));
+}
+
+/// Scores of one query with the rows it sees become weights, e to the power of `scale` times the score; what it has
+/// summed up so far is scaled to their maximum. `scores` has `capacity` places, of which those before `end` count.
+HWY_INLINE void fold_scores(float* scores, std::size_t capacity, std::size_t end, float scale, float& largest,
+                            float& total, float* sums, std::size_t head_size) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  std::fill(scores + end, scores + capacity, -std::numeric_limits<float>::infinity());
+  if (end < capacity) std::fill(scores + end, scores + capacity, -std::numeric_limits<float>::infinity());
   auto peaks = hn::Set(d, largest);
   for (std::size_t i = 0; i < capacity; i += lanes) peaks = hn::Max(peaks, load(scores + i));
   const float peak = hn::GetLane(hn::MaxOfLanes(d, peaks));
+  const float base_two = scale * 1.44269504F;
   if (peak > largest) {
-    const float factor = std::exp(largest - peak);  // 0 at first
+    const float factor = std::exp2((largest - peak) * base_two);  // 0 at first
     total *= factor;
     std::size_t i = 0;
     for (; i + lanes <= head_size; i += lanes) hn::StoreU(hn::Mul(load(sums + i), hn::Set(d, factor)), d, sums + i);
@@ -157,9 +186,9 @@ void fold_scores(float* scores, std::size_t capacity, std::size_t end, float& la
     largest = peak;
   }
   auto sum = hn::Zero(d);
-  const auto shift = hn::Set(d, peak);
+  const auto shift = hn::Set(d, peak), factor = hn::Set(d, base_two);
   for (std::size_t i = 0; i < capacity; i += lanes) {
-    const auto weight = hn::Exp(d, hn::Sub(load(scores + i), shift));
+    const auto weight = power_of_two(hn::Mul(hn::Sub(load(scores + i), shift), factor));
     hn::StoreU(weight, d, scores + i);
     sum = hn::Add(sum, weight);
   }
@@ -171,106 +200,141 @@ struct Scratch {
   std::vector<float> turned, scores, sums, largest, total;
 };
 
+/// Attention of some tokens in all heads that share one head of keys and values. A row is one head of one token.
 template <class Value>
-void attend_tile(const AttentionCall& call, std::size_t kv_head, std::size_t first, std::size_t last,
-                 Scratch& scratch) {
-  const std::size_t size = call.head_size;
-  const std::size_t padded = (size + PackedMatrix::panel - 1) / PackedMatrix::panel * PackedMatrix::panel;
-  const std::size_t group = call.heads / call.kv_heads;
-  const std::size_t rows = (last - first) * group;
-  const float scale = 1 / std::sqrt(static_cast<float>(size));
-  const auto query = [&](std::size_t row) {
-    return call.queries + (first + row / group) * call.query_step + (kv_head * group + row % group) * size;
-  };
-  scratch.turned.resize(rows * size);
-  scratch.scores.resize(rows * KvBlock::most_tokens);
-  scratch.sums.assign(rows * padded, 0);
-  scratch.largest.assign(rows, -std::numeric_limits<float>::infinity());
-  scratch.total.assign(rows, 0);
-  for (std::size_t at = 0; at < call.runs.size(); ++at) {
-    const AttentionRun& run = call.runs[at];
-    const auto seen = [&](std::size_t row) {
-      return std::size_t{call.visible[(first + row / group) * call.runs.size() + at]};
-    };
-    std::size_t most = 0;
-    for (std::size_t row = 0; row < rows; row += group) most = std::max(most, seen(row));
-    if (most == 0) continue;
-    for (std::size_t row = 0; row < rows; ++row) {
-      float* turned = scratch.turned.data() + row * size;
-      const std::size_t position = call.positions[first + row / group];
-      if (call.rotation != nullptr) {
-        rotate_by(*call.rotation, static_cast<std::ptrdiff_t>(position) - static_cast<std::ptrdiff_t>(run.position),
-                  query(row), turned);
-      } else {
-        std::copy_n(query(row), size, turned);
+class AttentionTile {
+ public:
+  AttentionTile(const AttentionCall& call, std::size_t kv_head, std::size_t first, std::size_t last, Scratch& scratch)
+      : call_(call),
+        kv_head_(kv_head),
+        first_(first),
+        last_(last),
+        group_(call.heads / call.kv_heads),
+        size_(call.head_size),
+        padded_((size_ + panel - 1) / panel * panel),
+        scratch_(scratch) {
+    const std::size_t rows = (last - first) * group_;
+    scratch.turned.resize(slab() * group_ * size_);
+    scratch.scores.resize(slab() * group_ * KvBlock::most_tokens);
+    scratch.sums.assign(rows * padded_, 0);
+    scratch.largest.assign(rows, -std::numeric_limits<float>::infinity());
+    scratch.total.assign(rows, 0);
+  }
+
+  void run() {
+    for (std::size_t at = 0; at < call_.runs.size(); ++at) {
+      for (std::size_t token = first_; token < last_; token += slab()) {
+        see(at, token, std::min(token + slab(), last_));
       }
-      for (std::size_t i = 0; i < size; ++i) turned[i] *= scale;
     }
-    const auto* keys = reinterpret_cast<const Value*>(run.block->keys(call.layer, kv_head));
-    const auto* values = reinterpret_cast<const Value*>(run.block->values(call.layer, kv_head));
-    const std::size_t capacity = run.block->capacity();
-    const std::size_t used = (most + PackedMatrix::panel - 1) / PackedMatrix::panel * PackedMatrix::panel;
-    for (std::size_t column = 0; column < used; column += PackedMatrix::panel) {
-      multiply_panel(scratch.turned.data(), size, rows, keys + column, capacity, size, scratch.scores.data() + column,
-                     KvBlock::most_tokens, false);
+    for (std::size_t token = first_; token < last_; ++token) {
+      for (std::size_t head = 0; head < group_; ++head) {
+        const std::size_t row = (token - first_) * group_ + head;
+        float* to = call_.result + (token * call_.heads + kv_head_ * group_ + head) * size_;
+        const float factor = 1 / scratch_.total[row];
+        for (std::size_t i = 0; i < size_; ++i) to[i] = scratch_.sums[row * padded_ + i] * factor;
+      }
     }
+  }
+
+ private:
+  static constexpr std::size_t panel = PackedMatrix::panel;
+
+  /// Tokens at a time: queries, scores and sums of about 24 rows stay in the first cache beside keys or values.
+  std::size_t slab() const { return std::max<std::size_t>(1, 24 / group_); }
+
+  /// Adds what the tokens see of one run.
+  void see(std::size_t at, std::size_t first, std::size_t last) {
+    const AttentionRun& run = call_.runs[at];
+    while (first < last && seen(first, at) == 0) ++first;  // of another sequence, perhaps
+    while (first < last && seen(last - 1, at) == 0) --last;
+    if (first == last) return;
+    std::size_t most = 0;
+    for (std::size_t token = first; token < last; ++token) most = std::max(most, seen(token, at));
+    for (std::size_t token = first; token < last; ++token) {
+      const float* query = call_.queries + token * call_.query_step + kv_head_ * group_ * size_;
+      float* turned = scratch_.turned.data() + (token - first) * group_ * size_;
+      if (call_.rotation == nullptr) {
+        std::copy_n(query, group_ * size_, turned);
+        continue;
+      }
+      const auto distance =
+          static_cast<std::ptrdiff_t>(call_.positions[token]) - static_cast<std::ptrdiff_t>(run.position);
+      for (std::size_t head = 0; head < group_; ++head) {
+        rotate_by(*call_.rotation, distance, query + head * size_, turned + head * size_);
+      }
+    }
+    const std::size_t rows = (last - first) * group_;
+    const std::size_t used = (most + panel - 1) / panel * panel;
+    multiply_panels(scratch_.turned.data(), size_, rows, rows_of(run.block->keys(call_.layer, kv_head_)),
+                    run.block->capacity(), panel, used / panel, size_, scratch_.scores.data(), KvBlock::most_tokens,
+                    false);
+    const float scale = 1 / std::sqrt(static_cast<float>(size_));
     for (std::size_t row = 0; row < rows; ++row) {
-      float* scores = scratch.scores.data() + row * KvBlock::most_tokens;
-      const std::size_t end = seen(row);
+      const std::size_t token = first + row / group_;
+      const std::size_t end = seen(token, at);
+      float* scores = scratch_.scores.data() + row * KvBlock::most_tokens;
       if (end == 0) {
         std::fill(scores, scores + used, 0.0F);
         continue;
       }
-      if (!call.slopes.empty()) {
-        const float slope = call.slopes[kv_head * group + row % group];
-        const auto position = static_cast<float>(call.positions[first + row / group]);
+      if (!call_.slopes.empty()) {
+        const float slope = call_.slopes[kv_head_ * group_ + row % group_] / scale;
+        const auto position = static_cast<float>(call_.positions[token]);
         for (std::size_t i = 0; i < end; ++i) {
           scores[i] -= slope * (position - static_cast<float>(run.position + i));
         }
       }
-      fold_scores(scores, used, end, scratch.largest[row], scratch.total[row], scratch.sums.data() + row * padded,
-                  size);
+      const std::size_t of_tile = (first - first_) * group_ + row;
+      fold_scores(scores, used, end, scale, scratch_.largest[of_tile], scratch_.total[of_tile],
+                  scratch_.sums.data() + of_tile * padded_, size_);
     }
-    if (size % PackedMatrix::panel == 0) {
-      for (std::size_t column = 0; column < size; column += PackedMatrix::panel) {
-        multiply_panel(scratch.scores.data(), KvBlock::most_tokens, rows, values + column, size, most,
-                       scratch.sums.data() + column, padded, true);
-      }
-    } else {  // odd sizes, of test models
-      for (std::size_t row = 0; row < rows; ++row) {
-        for (std::size_t k = 0; k < most; ++k) {
-          const float weight = scratch.scores[row * KvBlock::most_tokens + k];
-          for (std::size_t i = 0; i < size; ++i) {
-            const Value value = values[k * size + i];
-            float wide = 0;
-            if constexpr (sizeof(Value) == sizeof(float)) {
-              wide = value;
-            } else {
-              wide = from_bf16(value);
-            }
-            scratch.sums[row * padded + i] += weight * wide;
+    add_values(rows_of(run.block->values(call_.layer, kv_head_)), rows, most,
+               scratch_.sums.data() + (first - first_) * group_ * padded_);
+  }
+
+  void add_values(const Value* values, std::size_t rows, std::size_t count, float* sums) const {
+    if (size_ % panel == 0) {
+      multiply_panels(scratch_.scores.data(), KvBlock::most_tokens, rows, values, size_, panel, size_ / panel, count,
+                      sums, padded_, true);
+      return;
+    }
+    for (std::size_t row = 0; row < rows; ++row) {  // odd sizes, of test models
+      for (std::size_t k = 0; k < count; ++k) {
+        const float weight = scratch_.scores[row * KvBlock::most_tokens + k];
+        for (std::size_t i = 0; i < size_; ++i) {
+          const Value value = values[k * size_ + i];
+          float wide = 0;
+          if constexpr (sizeof(Value) == sizeof(float)) {
+            wide = value;
+          } else {
+            wide = from_bf16(value);
           }
+          sums[row * padded_ + i] += weight * wide;
         }
       }
     }
   }
-  for (std::size_t row = 0; row < rows; ++row) {
-    float* to = call.result + (first + row / group) * call.heads * size + (kv_head * group + row % group) * size;
-    const float factor = 1 / scratch.total[row];
-    for (std::size_t i = 0; i < size; ++i) to[i] = scratch.sums[row * padded + i] * factor;
-  }
-}
+
+  static const Value* rows_of(const std::byte* from) { return reinterpret_cast<const Value*>(from); }
+
+  std::size_t seen(std::size_t token, std::size_t at) const { return call_.visible[token * call_.runs.size() + at]; }
+
+  const AttentionCall& call_;
+  const std::size_t kv_head_, first_, last_, group_, size_, padded_;
+  Scratch& scratch_;
+};
 
 void attend_tokens(const AttentionCall& call, std::size_t kv_head, std::size_t first, std::size_t last) {
   static thread_local Scratch scratch;
-  // Few enough for the tile to stay in the cache beside a block, enough to read each block seldom.
-  const std::size_t tile = std::max<std::size_t>(1, 48 / (call.heads / call.kv_heads));
+  // So many rows that each block is read seldom, so few that what is known of them stays in the second cache.
+  const std::size_t tile = std::max<std::size_t>(1, 144 / (call.heads / call.kv_heads));
   for (std::size_t at = first; at < last; at += tile) {
     const std::size_t end = std::min(at + tile, last);
     if (call.runs.front().block->shape().type == KvType::f32) {
-      attend_tile<float>(call, kv_head, at, end, scratch);
+      AttentionTile<float>(call, kv_head, at, end, scratch).run();
     } else {
-      attend_tile<std::uint16_t>(call, kv_head, at, end, scratch);
+      AttentionTile<std::uint16_t>(call, kv_head, at, end, scratch).run();
     }
   }
 }

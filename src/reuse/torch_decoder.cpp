@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -91,6 +92,7 @@ class TorchDecoder final : public Decoder {
   void load(const DecoderFile& file);
   Tensor norm(const Norm& norm, const Tensor& x) const;
   Tensor embed(const Step& step) const;
+  void store_states(const Step& step, std::size_t layer, const Tensor& query_key_value) const;
   Tensor attention(const Plan& plan, std::size_t layer, const Tensor& query_key_value) const;
   Tensor masked_attention(const Plan& plan, std::size_t layer, const Tensor& queries) const;
   Tensor feed_forward(const Layer& layer, const Tensor& x) const;
@@ -174,30 +176,33 @@ void TorchDecoder::load(const DecoderFile& file) {
   }
 }
 
-/// A step as the layers want it.
+/// Some tokens of a step, and what they see, as the layers want them.
 struct TorchDecoder::Plan {
-  const Step& step;
   std::vector<AttentionRun> runs;
   std::vector<std::size_t> positions;
+  std::vector<std::uint32_t> visible;           // [tokens, runs]
   Tensor mask, key_positions, query_positions;  // of the reference: all rows of all runs as one list of keys
 
-  Plan(const Step& of_step, bool reference, at::Device device) : step(of_step) {
+  Plan(const Step& step, std::span<const std::size_t> tokens, bool reference, at::Device device) {
     for (const KvRun& run : step.runs) runs.push_back({run.block, run.position});
-    for (std::size_t i = 0; i < step.tokens.size(); ++i) positions.push_back(step.position(i));
+    for (const std::size_t token : tokens) {
+      positions.push_back(step.position(token));
+      for (std::size_t run = 0; run < step.runs.size(); ++run) visible.push_back(step.sees(token, run));
+    }
     if (!reference) return;
     std::vector<std::int64_t> keys;
     for (const KvRun& run : step.runs) {
       for (std::size_t row = 0; row < run.block->size(); ++row)
         keys.push_back(static_cast<std::int64_t>(run.position + row));
     }
-    const auto count = static_cast<std::int64_t>(step.tokens.size());
+    const auto count = static_cast<std::int64_t>(tokens.size());
     const auto width = static_cast<std::int64_t>(keys.size());
     mask = at::full({count, width}, -std::numeric_limits<float>::infinity());
     auto at = mask.accessor<float, 2>();
     for (std::int64_t token = 0; token < count; ++token) {
       std::int64_t first = 0;
       for (std::size_t run = 0; run < step.runs.size(); ++run) {
-        const auto seen = static_cast<std::int64_t>(step.sees(static_cast<std::size_t>(token), run));
+        const auto seen = static_cast<std::int64_t>(step.sees(tokens[static_cast<std::size_t>(token)], run));
         for (std::int64_t row = 0; row < seen; ++row) at[token][first + row] = 0;
         first += static_cast<std::int64_t>(step.runs[run].block->size());
       }
@@ -287,26 +292,38 @@ Tensor TorchDecoder::masked_attention(const Plan& plan, std::size_t layer, const
   return at::matmul(weights, values).transpose(0, 1).reshape({-1, heads * size});
 }
 
-Tensor TorchDecoder::attention(const Plan& plan, std::size_t layer, const Tensor& query_key_value) const {
+/// Writes keys and values of all tokens of a step.
+void TorchDecoder::store_states(const Step& step, std::size_t layer, const Tensor& query_key_value) const {
   const Tensor host = query_key_value.to(at::kCPU).contiguous();
-  const auto tokens = static_cast<std::int64_t>(plan.positions.size());
-  const auto step = static_cast<std::size_t>(host.size(1));
-  const float* rows = host.data_ptr<float>();
+  const auto width = static_cast<std::size_t>(host.size(1));
   const RotationTable* rotation = config_.rope.empty() ? nullptr : &rotation_;
-  at::parallel_for(0, tokens, 64, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, host.size(0), 64, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      const NewToken& token = plan.step.tokens[i];
-      const float* keys = rows + i * step + config_.query_width();
-      store_row(rotation, keys, keys + config_.kv_width(), *plan.step.runs[token.run].open, layer, token.row);
+      const NewToken& token = step.tokens[i];
+      const float* keys = host.data_ptr<float>() + i * width + config_.query_width();
+      store_row(rotation, keys, keys + config_.kv_width(), *step.runs[token.run].open, layer, token.row);
     }
   });
+}
+
+Tensor TorchDecoder::attention(const Plan& plan, std::size_t layer, const Tensor& query_key_value) const {
   if (options_.reference) {
     return masked_attention(plan, layer, query_key_value.slice(1, 0, static_cast<std::int64_t>(config_.query_width())));
   }
+  const auto tokens = static_cast<std::int64_t>(plan.positions.size());
   Tensor result = at::empty({tokens, static_cast<std::int64_t>(config_.query_width())});
-  const AttentionCall call{
-      config_.heads, config_.kv_heads, config_.head_size, layer, rotation, config_.alibi,
-      plan.runs,     plan.positions,   plan.step.visible, rows,  step,     result.data_ptr<float>()};
+  const AttentionCall call{config_.heads,
+                           config_.kv_heads,
+                           config_.head_size,
+                           layer,
+                           config_.rope.empty() ? nullptr : &rotation_,
+                           config_.alibi,
+                           plan.runs,
+                           plan.positions,
+                           plan.visible,
+                           query_key_value.data_ptr<float>(),
+                           static_cast<std::size_t>(query_key_value.size(1)),
+                           result.data_ptr<float>()};
   // Each head in pieces of some tokens: later ones see more, so pieces are dealt out in turn.
   const std::int64_t piece = 48;
   const std::int64_t pieces = (tokens + piece - 1) / piece;
@@ -349,18 +366,28 @@ std::vector<float> TorchDecoder::run(const Step& step, std::span<const std::size
   check(step, wanted);
   if (step.tokens.empty()) return {};
   const c10::InferenceMode inference;
-  const Plan plan(step, options_.reference, device_);
+  std::vector<std::size_t> all(step.tokens.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  std::optional<Plan> plan(std::in_place, step, all, options_.reference, device_);
   Tensor x = embed(step);
   const std::size_t layers = step.layers > 0 ? step.layers : layers_.size();
   for (std::size_t i = 0; i < layers; ++i) {
     const Layer& layer = layers_[i];
-    const Tensor context = attention(plan, i, layer.query_key_value(norm(layer.attention_norm, x)));
-    x.add_(layer.attention_output(context));
+    Tensor query_key_value = layer.query_key_value(norm(layer.attention_norm, x));
+    store_states(step, i, query_key_value);
+    if (i + 1 == layers) {  // behind its keys and values, the last layer matters for the wanted tokens only
+      if (wanted.empty()) return {};
+      if (!std::ranges::equal(wanted, all)) {
+        const Tensor rows = at::tensor(std::vector<std::int64_t>(wanted.begin(), wanted.end()), at::kLong).to(device_);
+        query_key_value = query_key_value.index_select(0, rows);
+        x = x.index_select(0, rows);
+        plan.emplace(step, wanted, options_.reference, device_);
+      }
+    }
+    x.add_(layer.attention_output(attention(*plan, i, query_key_value)));
     x.add_(feed_forward(layer, norm(layer.inner_norm, x)));
   }
-  if (wanted.empty()) return {};
-  const Tensor rows = at::tensor(std::vector<std::int64_t>(wanted.begin(), wanted.end()), at::kLong).to(device_);
-  const Tensor logits = output_(norm(final_norm_, x.index_select(0, rows))).to(at::kCPU).contiguous();
+  const Tensor logits = output_(norm(final_norm_, x)).to(at::kCPU).contiguous();
   std::vector<float> result(logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel());
   if (!std::ranges::all_of(result, [](float value) { return std::isfinite(value); })) {
     throw Error(ErrorCode::numeric, {"Decoder"}, "logits that are no finite numbers", "finite ones");

@@ -139,19 +139,22 @@ TEST_CASE("Chain: tokens pushed to several chains at once are as to each alone")
   for (std::size_t i = 0; i < 3; ++i) {
     chains.emplace_back(decoder, nullptr);
     chains.back().append(test::some_tokens(30 * i + 5, i));
-    alone_chains.push_back(chains.back());
   }
+  chains.push_back(chains.back());  // shares blocks with it, which are looked at once for both
+  alone_chains = chains;
   std::vector<Chain*> pointers;
   for (Chain& chain : chains) pointers.push_back(&chain);
   for (std::int32_t step = 0; step < 70; ++step) {
-    const Tokens tokens{step, step + 1, 2 * step};
+    const Tokens tokens{step, step + 1, 2 * step, step + 2};
     Chain::push(pointers, tokens);
-    for (std::size_t i = 0; i < 3; ++i) alone_chains[i].push(tokens[i]);
+    for (std::size_t i = 0; i < 4; ++i) alone_chains[i].push(tokens[i]);
   }
-  for (std::size_t i = 0; i < 3; ++i) CHECK(chains[i].logits() == alone_chains[i].logits());
+  for (std::size_t i = 0; i < 4; ++i) CHECK(chains[i].logits() == alone_chains[i].logits());
   const auto before = chains[1].logits();
-  test::require_error(promptcache::ErrorCode::mismatch, {"id 300"}, [&] { Chain::push(pointers, Tokens{1, 2, 300}); });
-  test::require_error(promptcache::ErrorCode::usage, {"2 tokens for 3"}, [&] { Chain::push(pointers, Tokens{1, 2}); });
+  test::require_error(promptcache::ErrorCode::mismatch, {"id 300"}, [&] {
+    Chain::push(pointers, Tokens{1, 2, 3, 300});
+  });
+  test::require_error(promptcache::ErrorCode::usage, {"2 tokens for 4"}, [&] { Chain::push(pointers, Tokens{1, 2}); });
   CHECK(chains[1].logits() == before);
   chains[1].push(7);
   alone_chains[1].push(7);
