@@ -49,7 +49,7 @@ ModelScores::ModelScores(const std::string& model_directory, const promptcache::
   const auto policy =
       promptcache::CascadePolicy::open(model_directory, *embedder_, scorer_.get(), {.wrong_hit_cost = 1});
   cascade_ = promptcache::LogisticEvidence::parse(policy->model().parameters(), model_directory);
-  if (cascade_->wants_guards()) guards_ = promptcache::Guards::english();
+  guards_ = policy->guards();
 }
 
 promptcache::Precision ModelScores::precision() const {

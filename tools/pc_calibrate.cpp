@@ -25,8 +25,8 @@ using promptcache::Error;
 using promptcache::ErrorCode;
 
 struct Options {
-  std::string model, scorer, calibration, json;
-  bool cascade = false, guards = true;
+  std::string model, scorer, calibration, json, guards = "flag";
+  bool cascade = false;
   std::vector<std::string> train;
   promptcache::HitBoundOptions hits;
   bool deployed = false;
@@ -75,8 +75,13 @@ promptcache::CascadeRecord fit_cascade(const Options& options, const promptcache
     logits = tool::pair_logits(*scorer, pairs.pairs, options.embedder.threads, bar.callback()).values;
     bar.finish();
   }
-  const auto guards = options.guards ? promptcache::Guards::english() : nullptr;
-  record.guards = options.guards;
+  using promptcache::GuardAction, promptcache::GuardOptions, promptcache::Guards;
+  std::shared_ptr<const Guards> guards;
+  if (options.guards == "flag") guards = Guards::english(GuardOptions::all(record.guards = GuardAction::flag));
+  if (options.guards == "veto") {
+    record.guards = GuardAction::veto;
+    guards = Guards::english();
+  }
   record.deployed = options.deployed;
   record.options = options.hits;
   record.calibration =
@@ -206,7 +211,11 @@ int main(int argc, char** argv) {
   app.add_flag("--cascade", options.cascade,
                "also fit similarity, lengths and guards' findings to one probability, for CascadePolicy");
   app.add_option("--scorer", options.scorer, "pair scorer directory: the cascade's second stage (implies --cascade)");
-  app.add_flag("!--no-guards", options.guards, "a cascade without guards");
+  app.add_option("--guards", options.guards,
+                 "flag: what guards find is evidence beside the rest; veto: some of it cannot be outvoted, as\n"
+                 "GuardOptions has it; off: a cascade without guards")
+      ->check(CLI::IsMember({"flag", "veto", "off"}))
+      ->capture_default_str();
   tool::add_hit_bound_flags(app, options.hits);
   app.add_option("--train", options.train, "training pairs, to warn of questions that occur in both; may be repeated");
   options.embedder.add_to(app);

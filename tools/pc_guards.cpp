@@ -101,10 +101,6 @@ void print_row(const char* kind, const char* strength, const char* action, const
   std::printf(count.fired() == 0 ? "       -\n" : "  >= %.3f\n", count.precision_bound(0.95));
 }
 
-const char* to_string(GuardAction action) {
-  return action == GuardAction::veto ? "veto" : action == GuardAction::flag ? "flag" : "off";
-}
-
 nlohmann::ordered_json json_of(const GuardCount& count) {
   return {{"negatives", count.negatives},
           {"positives", count.positives},

@@ -28,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string llm, text, system, chat, json, store;
   std::vector<std::string> schemas, prompts, sets;
-  bool compare = false, ahead = false;
+  bool compare = false, ahead = false, store_read_only = false;
   std::size_t memory = 1024, store_size = 4096;  // MiB
   int threads = 0;
   TorchDecoderOptions decoder;
@@ -59,6 +59,7 @@ struct Model {
             KvStoreOptions{.memory_bytes = options.memory << 20,
                            .file = options.store,
                            .file_bytes = options.store_size << 20,
+                           .file_read_only = options.store_read_only,
                            .log = [](promptcache::LogLevel,
                                      std::string_view text) { std::cerr << "pc-run: " << text << std::endl; },
                            .decoder = decoder->identity()})) {}
@@ -327,7 +328,9 @@ int main(int argc, char** argv) {
   app.add_option("--memory", options.memory, "MiB of attention states to keep")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
-  app.add_option("--store", options.store, "file that keeps attention states from call to call");
+  auto* const store = app.add_option("--store", options.store, "file that keeps attention states from call to call");
+  app.add_flag("--store-read-only", options.store_read_only, "only read it, while another process may write it")
+      ->needs(store);
   app.add_option("--store-size", options.store_size, "MiB of a new one")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();

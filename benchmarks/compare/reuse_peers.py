@@ -10,13 +10,18 @@ llama.cpp runs the file as it is, and its weights in BF16 (written beside it) wi
 the time, as in reuse_benchmark.
 """
 import argparse
+import json
 import os
 import pathlib
 import statistics
 import time
 
 
+ROWS = []
+
+
 def report(name, tokens, share, times, decoding, decoded):
+    ROWS.append({"mode": name, "tokens": tokens, "share": share, "ms_all": [1000 * t for t in times], "tokens_per_second": decoding})
     last = 1000 * (statistics.median(times) + decoded / decoding)
     times = sorted(times)
     p95 = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
@@ -24,10 +29,13 @@ def report(name, tokens, share, times, decoding, decoded):
 
 
 def prompts(encode, decode, text, tokens, known, runs):
-    """A known beginning and what is new in each run, as text."""
+    """A known beginning and what is new in each run, as text. The last prompt that is new as a whole begins as known ones do."""
     ids = encode(text)
     fresh = tokens - known
-    return decode(ids[:known]), [decode(ids[tokens + run * fresh:tokens + (run + 1) * fresh]) for run in range(runs)]
+    tails = [decode(ids[tokens + run * fresh:tokens + (run + 1) * fresh]) for run in range(runs)]
+    if not known:
+        tails[-1] = decode(ids[:tokens])
+    return decode(ids[:known]), tails
 
 
 def llama(arguments, text):
@@ -49,7 +57,7 @@ def llama(arguments, text):
             decode = lambda ids: model.detokenize(ids).decode(errors="replace")
             for share in [0.0] + arguments.share:
                 known = int(share * tokens)
-                runs = arguments.full_runs if share == 0 and tokens >= 1024 else arguments.runs
+                runs = arguments.long_runs if tokens - known >= 400 else arguments.runs
                 head, tails = prompts(encode, decode, text, tokens, known, runs)
                 times = []
                 if known:
@@ -64,7 +72,8 @@ def llama(arguments, text):
                 begin = time.perf_counter()
                 for _ in range(arguments.decode):
                     next(stream)
-                report(name, tokens, share, times, arguments.decode / (time.perf_counter() - begin), arguments.decode)
+                decoding = arguments.decode / (time.perf_counter() - begin)
+                report(name, tokens, share, times, decoding, arguments.decode)
 
 
 def transformers(arguments, text):
@@ -76,13 +85,13 @@ def transformers(arguments, text):
     folder, file = arguments.llm.parent, arguments.llm.name
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=file)
     encode = lambda part: tokenizer(part, add_special_tokens=False).input_ids
-    for kind in (torch.float32, torch.bfloat16):
+    for kind in (getattr(torch, name) for name in arguments.types.split(",")):
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=kind).eval()
         name = f"transformers, {'f32' if kind == torch.float32 else 'bf16'}"
         for tokens in arguments.tokens:
             for share in [0.0] + arguments.share:
                 known = int(share * tokens)
-                runs = arguments.full_runs if share == 0 and tokens >= 1024 else arguments.runs
+                runs = arguments.long_runs if tokens - known >= 400 else arguments.runs
                 head, tails = prompts(encode, tokenizer.decode, text, tokens, known, runs)
                 cache, times = transformers.DynamicCache(), []
                 if known:
@@ -90,7 +99,8 @@ def transformers(arguments, text):
                 length = cache.get_seq_length()
                 for tail in tails:
                     if known:
-                        cache.crop(length)
+                        if cache.get_seq_length() > length:
+                            cache.crop(length - cache.get_seq_length())  # takes how many to remove, as a negative number
                     else:
                         cache = transformers.DynamicCache()
                     begin = time.perf_counter()
@@ -111,14 +121,18 @@ def main():
     parser.add_argument("--share", type=float, nargs="+", default=[0.99])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--full-runs", type=int, default=3)
+    parser.add_argument("--long-runs", type=int, default=3)
     parser.add_argument("--decode", type=int, default=63)
+    parser.add_argument("--types", default="float32,bfloat16", help="of transformers; bfloat16 is slow on a CPU without it")
+    parser.add_argument("--json", type=pathlib.Path, help="write the rows, with all times")
     parser.add_argument("--peers", default="llama,transformers")
     arguments = parser.parse_args()
     text = arguments.text.read_text()[:400000]
     print(f"{'':<34} {'tokens':>6} {'known':>5} {'median ms':>9} {'p95 ms':>9} {'then t/s':>8} {f'ms to {arguments.decode + 1}':>8}")
     for peer in arguments.peers.split(","):
         {"llama": llama, "transformers": transformers}[peer](arguments, text)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(ROWS, indent=1) + "\n")
 
 
 if __name__ == "__main__":

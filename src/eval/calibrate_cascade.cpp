@@ -125,7 +125,7 @@ void write_cascade(const std::string& model_directory, const CascadeRecord& reco
                                     {"second", stage(calibration.second)},
                                     {"embedder", record.embedder},
                                     {"scorer", nullptr},
-                                    {"guards", record.guards},
+                                    {"guards", to_string(record.guards)},
                                     {"sha256", record.file_sha256},
                                     {"pairs", calibration.pairs},
                                     {"clusters", calibration.clusters},

@@ -37,6 +37,13 @@ std::string to_text(const CascadeStage& stage) {
   return text;
 }
 
+std::shared_ptr<const Guards> guards_of(const std::string& action, const std::string& path) {
+  if (action == to_string(GuardAction::off)) return nullptr;
+  if (action == to_string(GuardAction::veto)) return Guards::english();
+  if (action == to_string(GuardAction::flag)) return Guards::english(GuardOptions::all(GuardAction::flag));
+  throw Error(ErrorCode::format, {path}, "guards '" + action + "'", "off, flag or veto");
+}
+
 }  // namespace
 
 CascadePolicy::CascadePolicy(std::shared_ptr<const EvidenceModel> model, const CascadeStage& first,
@@ -76,8 +83,10 @@ std::shared_ptr<CascadePolicy> CascadePolicy::open(const std::string& model_dire
       if (known.is_null() || !proven) return CascadeStage{std::nextafter(least, 0.0), {}};
       return CascadeStage{known.at("threshold").get<double>(), known.at("upper_bound").get<double>()};
     };
-    return std::make_shared<CascadePolicy>(make_evidence_model(json.at("model").dump(), path), stage("first"),
-                                           scorer != nullptr ? stage("second") : CascadeStage());
+    auto policy = std::make_shared<CascadePolicy>(make_evidence_model(json.at("model").dump(), path), stage("first"),
+                                                  scorer != nullptr ? stage("second") : CascadeStage());
+    policy->guards_ = guards_of(json.at("guards").get<std::string>(), path);
+    return policy;
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorCode::format, {path}, error.what(), "a cascade as pc-calibrate writes it");
   }

@@ -73,6 +73,10 @@ const char* to_string(GuardStrength strength) noexcept {
   return strength == GuardStrength::replaced ? "replaced" : "missing";
 }
 
+const char* to_string(GuardAction action) noexcept {
+  return action == GuardAction::veto ? "veto" : action == GuardAction::flag ? "flag" : "off";
+}
+
 // Measured by pc-guards on labelled pairs. A replacement vetoes where at least three
 // of four pairs it fires on are negative in a slice in which half of all pairs are; a kind that hardly ever fires there
 // is judged by all sets. Two exceptions: date (0.71 there, where all but a few of its errors come from one question
@@ -80,9 +84,9 @@ const char* to_string(GuardStrength strength) noexcept {
 // replace words by synonyms that no list has). What is only missing on one side says too little to veto: 0.4 to 0.6.
 GuardOptions::GuardOptions() : actions{} {
   for (auto& action : actions) action = {GuardAction::flag, GuardAction::flag};
-  for (const GuardKind kind : {GuardKind::negation, GuardKind::antonym, GuardKind::number, GuardKind::unit,
-                               GuardKind::date, GuardKind::version, GuardKind::code, GuardKind::name,
-                               GuardKind::direction, GuardKind::language, GuardKind::format, GuardKind::category}) {
+  for (const GuardKind kind :
+       {GuardKind::antonym, GuardKind::number, GuardKind::unit, GuardKind::date, GuardKind::version, GuardKind::code,
+        GuardKind::name, GuardKind::direction, GuardKind::language, GuardKind::format, GuardKind::category}) {
     set(kind, GuardStrength::replaced, GuardAction::veto);
   }
 }

@@ -83,22 +83,36 @@ struct KvFile::Mapping {
   Mapping& operator=(const Mapping&) = delete;
 };
 
-KvFile::KvFile(const std::string& path, std::size_t bytes, const KvShape& shape, const Digest& decoder)
-    : path_(path), shape_(shape), decoder_(decoder) {
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (descriptor_ < 0) throw system_error({path}, errno, "a file for attention states");
+KvFile::KvFile(const std::string& path, std::size_t bytes, const KvShape& shape, const Digest& decoder, Access access)
+    : path_(path), shape_(shape), decoder_(decoder), access_(access) {
+  bool made = false;
+  open(made);
   try {
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      throw Error(ErrorCode::busy, {path}, "a file that another process has open", "one writer at a time");
+    if (writes() && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      throw Error(ErrorCode::busy, {path}, "a file that another process writes", "one writer at a time");
     }
     struct stat about {};
     if (::fstat(descriptor_, &about) != 0) throw system_error({path}, errno, "a readable file");
-    if (about.st_size == 0) make(bytes);
+    if (writes() && about.st_size == 0) make(bytes);
     read_table();
   } catch (...) {
+    if (made) ::unlink(path.c_str());
     ::close(descriptor_);
     throw;
   }
+}
+
+/// Says whether the file was not there before.
+void KvFile::open(bool& made) {
+  const char* wanted = "a file for attention states";
+  if (!writes()) {
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  } else {
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    made = descriptor_ >= 0;
+    if (!made && errno == EEXIST) descriptor_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+  }
+  if (descriptor_ < 0) throw system_error({path_}, errno, wanted);
 }
 
 KvFile::~KvFile() {
@@ -212,9 +226,16 @@ std::optional<std::size_t> KvFile::write(const KvRecord& record, const KvBlock& 
   return unit;
 }
 
-std::shared_ptr<const KvBlock> KvFile::map(std::size_t unit, std::size_t tokens, bool check) const {
+std::shared_ptr<const KvBlock> KvFile::map(std::size_t unit, const Digest& key, std::size_t tokens, bool check) const {
   const std::byte* data = mapping_->data + unit_offset(unit);
-  const auto& entry = reinterpret_cast<const Entry*>(mapping_->data + page)[unit];
+  const Entry entry = reinterpret_cast<const Entry*>(mapping_->data + page)[unit];
+  if (!writes()) {
+    if (!same(entry_checksum(entry), entry.checksum) || !same(key, entry.key)) return nullptr;
+    auto copy = std::make_shared<KvBlock>(shape_, tokens);
+    copy->resize(tokens);
+    std::memcpy(copy->keys(0, 0), data, copy->bytes());
+    return same(digest_of(copy->data(), copy->bytes()), entry.states) ? copy : nullptr;
+  }
   if (check && !same(digest_of(data, KvBlock::bytes_for(shape_, tokens)), entry.states)) return nullptr;
   // The block keeps the mapping; nothing writes through it.
   std::shared_ptr<std::byte> memory(mapping_, const_cast<std::byte*>(data));
@@ -223,12 +244,12 @@ std::shared_ptr<const KvBlock> KvFile::map(std::size_t unit, std::size_t tokens,
 
 void KvFile::erase(std::size_t unit, std::size_t tokens) {
   const Entry none{};
-  write_at(&none, sizeof(none), page + unit * sizeof(Entry));
+  if (writes()) write_at(&none, sizeof(none), page + unit * sizeof(Entry));
   std::fill_n(taken_.begin() + static_cast<std::ptrdiff_t>(unit), units_for(tokens), false);
 }
 
 void KvFile::sync() {
-  if (::fdatasync(descriptor_) != 0) throw system_error({path_}, errno, "states on the disk");
+  if (writes() && ::fdatasync(descriptor_) != 0) throw system_error({path_}, errno, "states on the disk");
 }
 
 }  // namespace promptcache::reuse

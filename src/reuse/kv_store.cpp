@@ -54,7 +54,8 @@ struct KvStore::Impl {
 
   Impl(const KvShape& of_shape, const KvStoreOptions& of_options) : shape(of_shape), options(of_options) {
     if (options.file.empty()) return;
-    file = std::make_unique<KvFile>(options.file, options.file_bytes, shape, options.decoder);
+    file = std::make_unique<KvFile>(options.file, options.file_bytes, shape, options.decoder,
+                                    options.file_read_only ? KvFile::Access::read : KvFile::Access::write);
     for (const auto& [unit, record] : file->found()) {
       Node node{record.parent, record.gap, record.tokens};
       node.unit = unit;
@@ -155,7 +156,7 @@ struct KvStore::Impl {
 
   /// Where a block is in the file now; nothing when there is no room, or no file that can be written.
   std::optional<std::size_t> write(const KvRecord& record, const KvBlock& block) {
-    if (file == nullptr || file_failed) return std::nullopt;
+    if (file == nullptr || !file->writes() || file_failed) return std::nullopt;
     try {
       for (;;) {
         if (const auto unit = file->write(record, block)) return unit;
@@ -185,16 +186,39 @@ struct KvStore::Impl {
     return true;
   }
 
+  /// The block, counted as in use until nobody holds it any more.
+  std::shared_ptr<const KvBlock> counted(std::shared_ptr<const KvBlock> block) {
+    const std::size_t bytes = block->bytes();
+    *in_use += bytes;
+    const KvBlock* const at = block.get();
+    return {at, [block = std::move(block), bytes, in_use = in_use](const KvBlock*) mutable {
+              block.reset();
+              *in_use -= bytes;
+            }};
+  }
+
   /// The block of a node, from wherever it is; null when the file's is damaged, and the node is then gone.
   std::shared_ptr<const KvBlock> block_of(const Digest& key, Node& node) {
     if (node.block != nullptr) return node.block;
     std::shared_ptr<const KvBlock> mapped = node.mapped.lock();
     if (mapped == nullptr) {
-      mapped = file->map(*node.unit, node.tokens.size(), !node.checked);
+      mapped = file->map(*node.unit, key, node.tokens.size(), !node.checked);
+      if (mapped != nullptr && !file->writes()) {
+        mapped = counted(std::move(mapped));  // a copy, which is not to be made again
+        if (make_room(mapped->bytes())) {
+          dequeue(key, node);
+          node.block = mapped;
+          stats.bytes += mapped->bytes();
+          enqueue(key, node);
+        }
+      }
       node.mapped = mapped;
       node.checked = true;
     }
-    if (mapped == nullptr) {
+    if (mapped == nullptr && !file->writes()) {  // the writer has put another block there
+      ++stats.file_evictions;
+      leave_file(key, node);
+    } else if (mapped == nullptr) {
       ++stats.damaged;
       if (options.log) {
         options.log(LogLevel::warning, options.file + ": found damaged states of a block, which is computed again");
@@ -249,7 +273,7 @@ std::optional<KvStore::Found> KvStore::find(const KvLink& link) {
     if (best.block == nullptr) continue;  // damaged, and gone: perhaps there is another
     impl_->touch(best.key, node);
     impl_->stats.tokens_found += best.rows;
-    if (node.block == nullptr) impl_->stats.tokens_mapped += best.rows;
+    if (node.block == nullptr && impl_->file->writes()) impl_->stats.tokens_mapped += best.rows;
     return best;
   }
 }
@@ -271,11 +295,7 @@ std::shared_ptr<const KvBlock> KvStore::put(const KvLink& link, std::shared_ptr<
     }
   }
   const std::size_t bytes = block->bytes();
-  *impl_->in_use += bytes;
-  std::shared_ptr<const KvBlock> counted(block.get(), [block, bytes, in_use = impl_->in_use](const KvBlock*) mutable {
-    block.reset();
-    *in_use -= bytes;
-  });
+  const std::shared_ptr<const KvBlock> counted = impl_->counted(block);
   Node node{link.parent, link.gap, {link.tokens.begin(), link.tokens.end()}};
   node.cost_per_byte = cost / static_cast<double>(bytes);
   // The parent must not leave while room is made for what stands behind it.

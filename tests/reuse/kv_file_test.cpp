@@ -203,7 +203,7 @@ TEST_CASE("KV file: what is no such file, or another's, is refused and left alon
   {
     KvStore store(shape, with_file(path));
     add(store, root, {1});
-    refused(path, with_file(path), shape, ErrorCode::busy, {"states.kv", "another process"});
+    refused(path, with_file(path), shape, ErrorCode::busy, {"states.kv", "another process writes"});
   }
   KvStoreOptions other = with_file(path);
   other.decoder = sha256("another");
@@ -240,4 +240,68 @@ TEST_CASE("KV file: a disk without room is told at once") {
     CHECK(std::string(error.what()).find("states.kv") != std::string::npos);
     CHECK(std::string(error.what()).find("room for") != std::string::npos);
   }
+  CHECK_FALSE(std::filesystem::exists(options.file));
+}
+
+TEST_CASE("KV file: one process writes, others read what was there") {
+  const test::TemporaryDirectory directory;
+  const KvStoreOptions options = with_file(directory.file("states.kv"), 2 * unit, 12);
+  KvStoreOptions reading = options;
+  reading.file_read_only = true;
+  test::require_error(ErrorCode::not_found, {"states.kv", "No such file"}, [&] { KvStore(shape, reading); });
+  KvStore writer(shape, options);
+  for (int i = 0; i < 12; ++i) add(writer, root, Tokens(16, i));
+  KvStore reader(shape, reading);
+  CHECK(reader.stats().blocks == 12);
+  const auto held = reader.find({root, 0, Tokens(16, 0)});
+  for (int i = 1; i < 12; ++i) CHECK(has(reader, root, Tokens(16, i)));
+  CHECK(has(reader, root, Tokens(16, 3)));
+  CHECK(reader.stats().bytes == 2 * unit);  // copies, of which memory keeps what it has room for
+  CHECK(reader.stats().tokens_mapped == 0);
+  CHECK(reader.stats().bytes_in_use == 2 * unit);
+  add(reader, root, Tokens(16, 90));
+  CHECK_FALSE(has(writer, root, Tokens(16, 90)));
+
+  // The writer puts others in their place: a reader finds the old ones or none.
+  for (int i = 100; i < 130; ++i) add(writer, root, Tokens(16, i));
+  REQUIRE(held);
+  CHECK(holds(*held->block, Tokens(16, 0)));
+  for (int i = 0; i < 12; ++i) {
+    const auto found = reader.find({root, 0, Tokens(16, i)});
+    if (found) CHECK(holds(*found->block, Tokens(16, i)));
+  }
+  CHECK(reader.stats().file_evictions >= 10);
+  CHECK(reader.stats().damaged == 0);
+  CHECK(has(writer, root, Tokens(16, 129)));
+  KvStore later(shape, reading);
+  CHECK(has(later, root, Tokens(16, 129)));
+  later.clear();
+  CHECK(has(writer, root, Tokens(16, 129)));
+}
+
+TEST_CASE("KV file: a reader beside a writer at work never sees a block that is not what it says") {
+  const test::TemporaryDirectory directory;
+  KvStoreOptions options = with_file(directory.file("states.kv"), 1 << 16, 40);
+  { KvStore(shape, options); }
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    KvStore store(shape, options);
+    for (int i = 0;; i = (i + 1) % 200) add(store, root, text(i));
+  }
+  options.file_read_only = true;
+  std::size_t found = 0;
+  const auto enough = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (int round = 0; round < 40 || (found == 0 && std::chrono::steady_clock::now() < enough); ++round) {
+    KvStore store(shape, options);
+    for (int i = 0; i < 200; ++i) {
+      const auto block = store.find({root, 0, text(i)});
+      if (!block || block->rows < text(i).size()) continue;
+      ++found;
+      REQUIRE(holds(*block->block, text(i)));
+    }
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  CHECK(found > 0);
 }

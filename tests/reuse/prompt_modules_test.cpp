@@ -329,6 +329,37 @@ TEST_CASE("prompt modules: some tokens computed again copy their blocks only, an
   CHECK(share.prefill(parse_prompt("<prompt schema='s'><a/><b/>what</prompt>", "p.pml")).tokens_again == 6);
 }
 
+TEST_CASE("prompt modules: a share is computed again of the tokens that miss most of what is in front of them") {
+  World world("tiny_llama");
+  const auto chain_with = [&](double share) {
+    PromptModules engine = world.engine({.encoding = Encoding::isolated, .recompute_share = share});
+    engine.add(parse_schema(two_documents, "s.pml"));
+    return engine.prefill(parse_prompt("<prompt schema='s'><a/><b/>what</prompt>", "p.pml")).chain;
+  };
+  const Chain isolated = chain_with(0), some = chain_with(0.25), all = chain_with(1);
+  constexpr std::size_t layer = 1;
+  const auto values = [&](const Chain& chain, std::size_t block, std::size_t row) {
+    const std::size_t width = world.decoder->config().kv_width();
+    std::vector<float> keys(width), result(width);
+    chain.blocks()[block].block->read_row(layer, row, keys.data(), result.data());
+    return result;
+  };
+  std::vector<std::pair<float, bool>> tokens;  // how far from full sight, and whether it was computed again
+  for (std::size_t block = 0; block + 1 < isolated.blocks().size(); ++block) {  // the last one is new text
+    for (std::size_t row = 0; row < isolated.blocks()[block].rows; ++row) {
+      const auto before = values(isolated, block, row);
+      const auto after = values(all, block, row);
+      float distance = 0;
+      for (std::size_t i = 0; i < before.size(); ++i) distance += (after[i] - before[i]) * (after[i] - before[i]);
+      tokens.emplace_back(distance, values(some, block, row) != before);
+    }
+  }
+  REQUIRE(tokens.size() == 15);  // four of them of the header, which sees all in front of it
+  std::ranges::sort(tokens, std::greater());
+  CHECK(tokens[0].first > 1e-6);
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(tokens[i].second == (i < 3));
+}
+
 TEST_CASE("prompt modules: states are used where they lie, and counted") {
   World world("tiny_llama");
   PromptModules engine = world.engine();

@@ -217,7 +217,7 @@ TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serv
                {"cascade:", "without the pair scorer", "with it", "and a cascade"});
   const auto cascade = read_json(directory.file("model/promptcache.json"))["cascade"];
   CHECK(cascade["deployed"] == true);
-  CHECK(cascade["guards"] == true);
+  CHECK(cascade["guards"] == "flag");
   CHECK(cascade["fit_pairs"] == 600);
   CHECK(cascade["model"] == read_json(directory.file("j.json"))["cascade"]["model"]);
   REQUIRE(cascade["second"].is_object());
@@ -228,6 +228,8 @@ TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serv
   const auto policy = promptcache::CascadePolicy::open(model, *embedder, reads.get(), {.target_wrong_hits = 0.02});
   CHECK(policy->second().bound == cascade["second"]["upper_bound"].get<double>());
   CHECK(policy->wants_guards());
+  REQUIRE(policy->guards() != nullptr);
+  CHECK_FALSE(policy->guards()->veto(policy->guards()->flags("boil 5 eggs", "boil 7 eggs")));
 
   const std::string eval = "pc-eval --model " + model + " --pairs " + directory.write("e.tsv", some_pairs(400, 5000));
   require_code(run_tool(eval + " --kind cascade --scorer " + scorer + " --json " + directory.file("e.json")), 0,
@@ -246,12 +248,18 @@ TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serv
   require_code(run_tool(calibrate + " --scorer " + test::data_file("tiny_bert")), 2, {"tiny_bert"});
   require_code(run_tool(calibrate + " --scorer /nowhere"), 2, {"/nowhere"});
   CHECK(promptcache::read_file(directory.file("model/promptcache.json")) == before);
-  require_code(run_tool(calibrate + " --cascade --no-guards"), 0, {"its thresholds not written"});
+  require_code(run_tool(calibrate + " --cascade --guards off"), 0, {"its thresholds not written"});
   const auto alone = read_json(directory.file("model/promptcache.json"))["cascade"];
   CHECK(alone["scorer"].is_null());
   CHECK(alone["model"]["second"].is_null());
   CHECK(alone["first"].is_null());
-  CHECK(alone["guards"] == false);
+  CHECK(alone["guards"] == "off");
+  CHECK(promptcache::CascadePolicy::open(model, *embedder, nullptr, {.target_wrong_hits = 0.02})->guards() == nullptr);
+  require_code(run_tool(calibrate + " --cascade --guards veto"), 0, {"cascade"});
+  const auto vetoing = promptcache::CascadePolicy::open(model, *embedder, nullptr, {.target_wrong_hits = 0.02});
+  REQUIRE(vetoing->guards() != nullptr);
+  CHECK(vetoing->guards()->veto(vetoing->guards()->flags("boil 5 eggs", "boil 7 eggs")));
+  require_code(run_tool(calibrate + " --guards sometimes"), 2, {"--guards", "sometimes"});
 }
 
 TEST_CASE("pc-calibrate warns of pairs that the model was trained with") {

@@ -41,6 +41,7 @@ TEST_CASE("pc-run answers over modules, reuses them, and compares with running w
                                  " --store " + files.directory.file("states.kv") + " --store-size 64";
   test::require_code(test::run_tool(with_store), 0, {"0 tokens reused"});
   test::require_code(test::run_tool(with_store), 0, {"first token after"});
+  test::require_code(test::run_tool(with_store + " --store-read-only"), 0, {"first token after"});
   const auto later = nlohmann::json::parse(promptcache::read_file(json));
   CHECK(later[0]["tokens_reused"] == runs[0]["tokens_reused"]);
   CHECK(later[0]["answer"] == runs[0]["answer"]);

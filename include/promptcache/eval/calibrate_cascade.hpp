@@ -41,10 +41,10 @@ struct CascadeRecord {
   CascadeCalibration calibration;
   bool deployed = false;  ///< the pairs are drawn as they will be served; else no threshold is written
   HitBoundOptions options;
-  std::string file_sha256;  ///< of the calibration file
-  std::string embedder;     ///< hexadecimal identity
-  std::string scorer;       ///< the same of the pair scorer; empty: none
-  bool guards = false;
+  std::string file_sha256;                ///< of the calibration file
+  std::string embedder;                   ///< hexadecimal identity
+  std::string scorer;                     ///< the same of the pair scorer; empty: none
+  GuardAction guards = GuardAction::off;  ///< what the guards' findings led to: flag, veto (by their defaults) or off
 };
 
 /// Writes `cascade` into DIRECTORY/promptcache.json, atomically, keeping all other fields. Throws what

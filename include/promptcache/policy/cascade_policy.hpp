@@ -9,6 +9,7 @@
 #include "promptcache/embed/pair_scorer.hpp"
 #include "promptcache/policy/calibrated_policy.hpp"
 #include "promptcache/policy/evidence_model.hpp"
+#include "promptcache/policy/guards.hpp"
 
 namespace promptcache {
 
@@ -42,12 +43,16 @@ class CascadePolicy : public CachePolicy {
   std::string describe() const override;
   std::string parameters() const override;
 
+  /// The guards that `open` found it calibrated with, for `CacheOptions::guards`; null: none.
+  const std::shared_ptr<const Guards>& guards() const noexcept { return guards_; }
+
   const EvidenceModel& model() const noexcept { return *model_; }
   const CascadeStage& first() const noexcept { return first_; }
   const CascadeStage& second() const noexcept { return second_; }
 
  private:
   std::shared_ptr<const EvidenceModel> model_;
+  std::shared_ptr<const Guards> guards_;
   CascadeStage first_, second_;
 };
 

@@ -54,6 +54,9 @@ enum class GuardAction : std::uint8_t {
   veto,  ///< reported, and reason enough not to serve the response
 };
 
+/// "off", "flag" or "veto".
+const char* to_string(GuardAction action) noexcept;
+
 /// The kinds and strengths that were found, as a set of bits.
 class GuardFlags {
  public:

@@ -19,9 +19,13 @@ struct KvStoreOptions {
   std::size_t memory_bytes = std::size_t{1} << 30;  ///< of blocks that the store keeps in memory
 
   /// A file that keeps blocks beyond memory and beyond the process; empty: none. Every block is written to it as it
-  /// comes, and used where it is mapped when memory has let go of it. One process at a time.
+  /// comes, and used where it is mapped when memory has let go of it. One process writes.
   std::string file = {};
   std::size_t file_bytes = std::size_t{4} << 30;  ///< of a new one, allocated at once; an old one keeps its size
+
+  /// Only read the file, which another process may write meanwhile: what was in it at opening is found as long as the
+  /// writer leaves it there, and is copied to memory when it is first used. What is new stays in memory.
+  bool file_read_only = false;
   LogCallback log = {};  ///< told of a file that can no longer be written, and of damaged blocks
   Digest decoder = {};   ///< `Decoder::identity`, by which a file knows whose states it has
 };
@@ -57,8 +61,8 @@ struct KvLink {
 /// nothing that is in the file. Safe from many threads.
 class KvStore {
  public:
-  /// Throws `Error` naming the file: io (no room, say), access, busy for one that another process has, format for
-  /// another kind of file or version, mismatch for one of another decoder.
+  /// Throws `Error` naming the file: io (no room, say), access, not_found for one to read, busy for one that another
+  /// process writes, format for another kind of file or version, mismatch for one of another decoder.
   explicit KvStore(const KvShape& shape, const KvStoreOptions& options = {});
   ~KvStore();
   KvStore(const KvStore&) = delete;
