@@ -1,11 +1,14 @@
 // Time to the first token, from text to logits, and tokens a second behind it.
 //
-//     reuse_benchmark --llm FILE.gguf --text FILE [--tokens 1024 --share 0.99 --threads 1 --runs 20]
+//     OPENBLAS_NUM_THREADS=1 reuse_benchmark --llm FILE.gguf --text FILE [--tokens 1024 --share 0.99 --threads 1]
 //
 // A prompt is a text of so many tokens, the first share of which is known: as the beginning of an earlier prompt, or as
 // a schema of a header and four modules, in memory or in a file. What is new is another text in every run. Rows: no
-// cache (all is computed), prefix, modules, file. compare/reuse_peers.py runs others on the same texts.
+// cache (all is computed), prefix, modules, file. Predicted is what its multiplications and additions take at the rate
+// of LibTorch's product of matrices (whose threads only the environment sets, where its BLAS is OpenBLAS).
+// compare/reuse_peers.py runs others on the same texts.
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
@@ -13,7 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "promptcache/base/error.hpp"
@@ -67,7 +70,19 @@ class Bench {
         tokenizer_(file_.tokenizer()),
         decoder_(make_torch_decoder(file_, {.weights = options.bf16 ? WeightType::bf16 : WeightType::f32,
                                             .kv = options.bf16 ? KvType::bf16 : KvType::f32})),
-        text_(tokenizer_->encode(read_file(options.text))) {}
+        text_(tokenizer_->encode(read_file(options.text))) {
+    const at::Tensor a = at::full({256, 576}, 0.5F), b = at::full({576, 3072}, 0.5F);
+    double best = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 20; ++i) {
+      const auto begin = Clock::now();
+      at::mm(a, b);
+      best = std::min(best, milliseconds_since(begin));
+    }
+    operations_per_ms_ = 2.0 * 256 * 576 * 3072 / best;
+  }
+
+  /// Of a product of matrices that stay in the cache: what this machine can do with as many threads.
+  double operations_per_ms() const { return operations_per_ms_; }
 
   nlohmann::ordered_json row(const std::string& mode, std::size_t tokens, double share) {
     const auto known = static_cast<std::size_t>(share * static_cast<double>(tokens));
@@ -124,9 +139,11 @@ class Bench {
     if (mode == "file") std::filesystem::remove(path);
     const auto median = [](const std::vector<double>& values) { return quantile(values, 0.5); };
     const double last = median(times.total) + 1000 * static_cast<double>(options_.decode) / decoding;
-    std::printf("%-8s %6zu %5.2f %8zu %8zu %9.1f %9.1f %8.2f %8.2f %9.1f %8.1f %8.1f %8.0f\n", mode.c_str(), tokens,
-                share, reused, computed, median(times.total), quantile(times.total, 0.95), median(times.parse),
-                median(times.lookup), median(times.prefill), decoding, decoding_side_by_side, last);
+    const double predicted = operations(computed, tokens) / operations_per_ms_;
+    std::printf("%-8s %6zu %5.2f %8zu %8zu %9.1f %9.1f %9.1f %8.2f %8.2f %9.1f %8.1f %8.1f %8.0f\n", mode.c_str(),
+                tokens, share, reused, computed, median(times.total), quantile(times.total, 0.95), predicted,
+                median(times.parse), median(times.lookup), median(times.prefill), decoding, decoding_side_by_side,
+                last);
     std::fflush(stdout);
     return {{"mode", mode},
             {"tokens", tokens},
@@ -137,6 +154,7 @@ class Bench {
             {"ms", median(times.total)},
             {"ms_p95", quantile(times.total, 0.95)},
             {"ms_all", times.total},
+            {"ms_predicted", predicted},
             {"parse", median(times.parse)},
             {"lookup", median(times.lookup)},
             {"prefill", median(times.prefill)},
@@ -148,6 +166,17 @@ class Bench {
   }
 
  private:
+  /// Multiplications and additions of the last `computed` tokens of a text, and of one token's logits.
+  double operations(std::size_t computed, std::size_t tokens) const {
+    const DecoderConfig& model = decoder_->config();
+    const std::size_t matrices = model.width * (2 * model.query_width() + 2 * model.kv_width()) +
+                                 (model.family == DecoderFamily::llama ? 3 : 2) * model.width * model.inner;
+    const double seen = static_cast<double>(tokens) - static_cast<double>(computed) / 2;
+    const double of_token = 2.0 * static_cast<double>(matrices) + 4.0 * static_cast<double>(model.query_width()) * seen;
+    return static_cast<double>(model.layers) * static_cast<double>(computed) * of_token +
+           2.0 * static_cast<double>(model.width) * static_cast<double>(model.vocabulary);
+  }
+
   /// Greedy, all chains in one step at a time.
   double tokens_per_second(std::vector<Chain> chains) const {
     std::vector<Chain*> all;
@@ -185,13 +214,15 @@ class Bench {
   std::shared_ptr<const BpeTokenizer> tokenizer_;
   std::shared_ptr<const Decoder> decoder_;
   Tokens text_;
+  double operations_per_ms_ = 0;
 };
 
 int measure(const Options& options) {
   at::set_num_threads(options.threads);
   Bench bench(options);
-  std::printf("%-8s %6s %5s %8s %8s %9s %9s %8s %8s %9s %8s %8s %8s\n", "", "tokens", "known", "reused", "computed",
-              "median ms", "p95 ms", "parse", "lookup", "prefill", "then t/s",
+  std::printf("%.1f GFLOP/s in a product of 256 rows\n", bench.operations_per_ms() / 1e6);
+  std::printf("%-8s %6s %5s %8s %8s %9s %9s %9s %8s %8s %9s %8s %8s %8s\n", "", "tokens", "known", "reused", "computed",
+              "median ms", "p95 ms", "predicted", "parse", "lookup", "prefill", "then t/s",
               ("of " + std::to_string(options.sequences)).c_str(),
               ("ms to " + std::to_string(options.decode + 1)).c_str());
   auto json = nlohmann::ordered_json::array();

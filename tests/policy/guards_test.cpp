@@ -189,6 +189,15 @@ TEST_CASE("very long prompts are compared by their beginning, in bounded time") 
 }
 
 TEST_CASE("each kind and strength of a guard is off, a flag or a veto") {
+  // By their precision on labelled pairs (docs/results.md).
+  const GuardOptions defaults;
+  CHECK(defaults.action(GuardKind::antonym, GuardStrength::replaced) == GuardAction::veto);
+  CHECK(defaults.action(GuardKind::number, GuardStrength::replaced) == GuardAction::veto);
+  CHECK(defaults.action(GuardKind::number, GuardStrength::missing) == GuardAction::flag);
+  CHECK(defaults.action(GuardKind::negation, GuardStrength::replaced) == GuardAction::flag);
+  CHECK(defaults.action(GuardKind::substitution, GuardStrength::replaced) == GuardAction::flag);
+  CHECK(std::string(to_string(GuardAction::off)) + to_string(GuardAction::flag) + to_string(GuardAction::veto) ==
+        "offflagveto");
   CHECK(Guards::english(GuardOptions::all(GuardAction::off))->check("enable 5 dogs", "disable 7 cats").empty());
 
   GuardOptions options = GuardOptions::all(GuardAction::off);
