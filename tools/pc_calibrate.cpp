@@ -25,7 +25,7 @@ using promptcache::Error;
 using promptcache::ErrorCode;
 
 struct Options {
-  std::string model, scorer, calibration, json, guards = "flag";
+  std::string model, scorer, calibration, json, guards;
   bool cascade = false;
   std::vector<std::string> train;
   promptcache::HitBoundOptions hits;
@@ -77,8 +77,9 @@ promptcache::CascadeRecord fit_cascade(const Options& options, const promptcache
   }
   using promptcache::GuardAction, promptcache::GuardOptions, promptcache::Guards;
   std::shared_ptr<const Guards> guards;
-  if (options.guards == "flag") guards = Guards::english(GuardOptions::all(record.guards = GuardAction::flag));
-  if (options.guards == "veto") {
+  const std::string action = !options.guards.empty() ? options.guards : scorer != nullptr ? "off" : "flag";
+  if (action == "flag") guards = Guards::english(GuardOptions::all(record.guards = GuardAction::flag));
+  if (action == "veto") {
     record.guards = GuardAction::veto;
     guards = Guards::english();
   }
@@ -213,9 +214,9 @@ int main(int argc, char** argv) {
   app.add_option("--scorer", options.scorer, "pair scorer directory: the cascade's second stage (implies --cascade)");
   app.add_option("--guards", options.guards,
                  "flag: what guards find is evidence beside the rest; veto: some of it cannot be outvoted, as\n"
-                 "GuardOptions has it; off: a cascade without guards")
+                 "GuardOptions has it; off: a cascade without guards, which a pair scorer mostly does better without")
       ->check(CLI::IsMember({"flag", "veto", "off"}))
-      ->capture_default_str();
+      ->default_str("off with a scorer, else flag");
   tool::add_hit_bound_flags(app, options.hits);
   app.add_option("--train", options.train, "training pairs, to warn of questions that occur in both; may be repeated");
   options.embedder.add_to(app);
