@@ -213,7 +213,7 @@ TEST_CASE("pc-calibrate fits a cascade, which pc-eval judges and the policy serv
   const std::string model = copy_of_model(directory), scorer = tiny.path();
   const std::string pairs = directory.write("c.tsv", some_pairs(1200, 0, true, 4));
   const std::string calibrate = "pc-calibrate --model " + model + " --calibration " + pairs;
-  require_code(run_tool(calibrate + " --scorer " + scorer), 0, {"cascade:"});
+  require_code(run_tool(calibrate + " --scorer " + scorer), 0, {"with it"});
   CHECK(read_json(directory.file("model/promptcache.json"))["cascade"]["guards"] == "off");
   const std::string flagging = calibrate + " --deployed --guards flag --scorer " + scorer;
   require_code(run_tool(flagging + " --json " + directory.file("j.json")), 0,
