@@ -139,12 +139,9 @@ void Chain::push(std::span<Chain* const> chains, std::span<const std::int32_t> t
     Chain& chain = *chains[i];
     chain.open_row();
     for (const PlacedBlock& block : chain.blocks_) {
-      // What several chains have in common is looked at once for all, if that leaves each one's order as it is.
+      // What several chains have in common is looked at once for all. Each chain's blocks ascend, so its order stays.
       const auto [at, is_new] = known.try_emplace({block.block.get(), block.position}, step.runs.size());
-      if (is_new || (!runs_of[i].empty() && at->second <= runs_of[i].back())) {
-        at->second = step.runs.size();
-        step.runs.push_back({block.block.get(), block.position});
-      }
+      if (is_new) step.runs.push_back({block.block.get(), block.position});
       runs_of[i].push_back(at->second);
     }
     step.runs[runs_of[i].back()].open = chain.open_.get();

@@ -277,6 +277,14 @@ TEST_CASE("KV file: one process writes, others read what was there") {
   CHECK(has(later, root, Tokens(16, 129)));
   later.clear();
   CHECK(has(writer, root, Tokens(16, 129)));
+
+  // Twelve units: a byte in each of their states.
+  for (std::size_t i = 0; i < 12; ++i)
+    change_byte(options.file, 3 * 4096 + i * unit + 7);  // behind a page and a table of two
+  KvStore last(shape, reading);
+  CHECK(last.stats().blocks == 12);
+  for (int i = 100; i < 130; ++i) CHECK_FALSE(has(last, root, Tokens(16, i)));
+  CHECK(last.stats().blocks == 0);
 }
 
 TEST_CASE("KV file: a reader beside a writer at work never sees a block that is not what it says") {
