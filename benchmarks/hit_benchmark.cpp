@@ -1,6 +1,6 @@
 // A hit by meaning from the text to the decision, with the real encoder, and where its time goes.
 //
-//     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9] [--scorer DIR]
+//     hit_benchmark --pairs FILE [--model DIR] [--entries 50000] [--threshold 0.9] [--scorer DIR] [--threads 1]
 //
 // With a scorer, guards and the scorer look at every best candidate of a similarity above 0.5; the threshold decides.
 // Asked are second questions of positive pairs that have about 16 tokens; cached are their first questions and, up to
@@ -81,7 +81,10 @@ void run(int argc, char** argv) {
   const std::string scorer = option(argc, argv, "--scorer", "");
   if (pairs_path.empty()) throw Error(ErrorCode::usage, {"hit_benchmark"}, "no --pairs FILE", "a pair file");
   const std::vector<Pair> pairs = read_pair_file(pairs_path).pairs;
-  const auto encoder = TransformerEmbedder::open(model, {.parallel_callers = 2});
+  const EmbedderOptions engine{
+      .parallel_callers = 2,
+      .threads_per_call = std::strtoull(option(argc, argv, "--threads", "1").c_str(), nullptr, 10)};
+  const auto encoder = TransformerEmbedder::open(model, engine);
   const auto tokenizer = open_tokenizer(ModelDirectory::open(model));
   const auto tokens = [&](const std::string& text) {
     return tokenizer->encode(text, encoder->max_tokens()).ids.size();
@@ -112,7 +115,7 @@ void run(int argc, char** argv) {
   CacheOptions options{.embedder = embedder, .policy = policy};
   if (!scorer.empty()) {
     options.guards = Guards::english(GuardOptions::all(GuardAction::flag));
-    options.pair_scorer = TransformerPairScorer::open(scorer, {.parallel_callers = 2});
+    options.pair_scorer = TransformerPairScorer::open(scorer, engine);
   }
   Cache cache(options);
   const ScopeId scope = Scope().tenant("acme").model("llama-3.1-8b").system("You are helpful.");

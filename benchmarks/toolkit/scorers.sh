@@ -1,23 +1,29 @@
 #!/usr/bin/env bash
 # A pair scorer trained on a mixture: the boundary slice of qqp_gptcache, unselected pairs of it, other sets, and the dev half
-# of the hard-negative suite. A first pass (OUT/pair), and a second one from there with more of word order and of the suite
-# (OUT/pair2). About 40 minutes each on 2 cores; an unfinished call is taken up again.
+# of the hard-negative suite. A first pass (OUT/pair), a second one from there with more of word order and of the suite
+# (OUT/pair2), and two more with pairs made by alteration, attacks among them (OUT/pair3). About 40 minutes a pass on 2 cores; an
+# unfinished call is taken up again.
 #   scorers.sh BUILD SETS MODEL OUT      SETS from prepare_sets.py
 set -euo pipefail
 build=$1 sets=$2 model=$3 out=$4
+here=$(dirname "$0")
 mkdir -p "$out"
-"$(dirname "$0")/suite_pairs.py" "$(dirname "$0")/../../tests/data/hard_negatives" --split dev > "$out/suite_dev.tsv"
+"$here/suite_pairs.py" "$here/../../tests/data/hard_negatives" --split dev > "$out/suite_dev.tsv"
+"$here/altered_pairs.py" "$sets/qqp/train.tsv" --lexicon "$here/../../data/guards/en.txt" > "$out/altered.tsv"
 
-# name, model to start from, pairs of qqp, paws_wiki and the suite for each of the slice
+# name, model to start from, pairs of qqp, paws_wiki and the suite for each of the slice; more arguments
 pass() {
-  if [ -f "$out/$1.json" ]; then return; fi
+  local name=$1 from=$2 qqp=$3 paws=$4 suite=$5
+  shift 5
+  if [ -f "$out/$name.json" ]; then return; fi
   local resume=()
-  if [ -n "$(find "$out/$1" -name "*.safetensors" -print -quit 2> /dev/null)" ]; then resume=(--resume); fi
-  "$build/bin/pc-train" --kind pair --model "$2" --train "$sets/qqp_hard/train.tsv" --valid "$sets/qqp_hard/valid.tsv" \
-    --mix "$sets/qqp/train.tsv:$3" --mix "$sets/mqp/train.tsv:0.26" --mix "$sets/nq_hard/train.tsv:0.3" \
-    --mix "$sets/paws_wiki/train.tsv:$4" --mix "$sets/hwu64_slot/train.tsv:0.2" --mix "$out/suite_dev.tsv:$5" \
-    --learning-rate 7e-5 --epochs 1 --out "$out/$1" --json "$out/$1.json" --log "$out/$1.jsonl" "${resume[@]}"
+  if [ -n "$(find "$out/$name" -name "*.safetensors" -print -quit 2> /dev/null)" ]; then resume=(--resume); fi
+  "$build/bin/pc-train" --kind pair --model "$from" --train "$sets/qqp_hard/train.tsv" --valid "$sets/qqp_hard/valid.tsv" \
+    --mix "$sets/qqp/train.tsv:$qqp" --mix "$sets/mqp/train.tsv:0.26" --mix "$sets/nq_hard/train.tsv:0.3" \
+    --mix "$sets/paws_wiki/train.tsv:$paws" --mix "$sets/hwu64_slot/train.tsv:0.2" --mix "$out/suite_dev.tsv:$suite" \
+    --learning-rate 7e-5 --out "$out/$name" --json "$out/$name.json" --log "$out/$name.jsonl" "$@" "${resume[@]}"
 }
 
-pass pair "$model" 3.4 0.69 0.22
-pass pair2 "$out/pair" 3 1.38 0.45
+pass pair "$model" 3.4 0.69 0.22 --epochs 1
+pass pair2 "$out/pair" 3 1.38 0.45 --epochs 1
+pass pair3 "$out/pair2" 3 1.38 0.45 --epochs 2 --mix "$out/altered.tsv:3.2"

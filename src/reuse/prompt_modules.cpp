@@ -359,8 +359,8 @@ void PromptModules::compute_rest(std::vector<Item> items, Plan& plan, ModulePref
   }
   const auto by_place = [](const Recomputed& one) { return std::pair(one.block, one.row); };
   std::ranges::sort(again, {}, by_place);
-  const auto twice = std::ranges::unique(again, {}, by_place);
-  again.erase(twice.begin(), twice.end());
+  const auto same_place = [&](const Recomputed& a, const Recomputed& b) { return by_place(a) == by_place(b); };
+  again.erase(std::unique(again.begin(), again.end(), same_place), again.end());  // clang 14 has no ranges::unique
   Computed made = compute(*decoder_, context, fresh, again, {.visibility = options_.visibility});
 
   result.tokens_again = again.size();
