@@ -118,6 +118,7 @@ std::string describe(const promptcache::PromptLog& log) {
                      "): " + std::to_string(log.read) + " prompts, " + std::to_string(log.prompts.size()) + " distinct";
   if (log.empty > 0) text += ", " + std::to_string(log.empty) + " empty lines skipped";
   if (log.too_long > 0) text += ", " + std::to_string(log.too_long) + " too long ones skipped (--max-bytes)";
+  if (log.responses > 0) text += ", " + std::to_string(log.responses) + " distinct responses";
   if (log.repaired > 0) text += ", " + std::to_string(log.repaired) + " with invalid UTF-8 repaired";
   return text;
 }
@@ -152,12 +153,12 @@ void print_estimate(const Options& options, const promptcache::TransformerEmbedd
 
 struct Found {
   std::vector<promptcache::PromptPair> pairs;
-  std::vector<float> next;  // of earlier pairs
+  std::vector<float> next, agreement;  // of earlier pairs
   std::optional<std::uint64_t> in_band;
   std::optional<promptcache::GraphPairs> graph;  // without the pairs
 };
 
-Found search(const Options& options, const promptcache::PromptVectors& vectors,
+Found search(const Options& options, const promptcache::PromptLog& log, const promptcache::PromptVectors& vectors,
              const promptcache::PairSearchOptions& how) {
   constexpr std::size_t recall_sample = 500;
   Found found;
@@ -170,9 +171,13 @@ Found search(const Options& options, const promptcache::PromptVectors& vectors,
     found.pairs = std::move(result.pairs);
     found.in_band = result.in_band;
   } else if (options.earlier) {
-    promptcache::EarlierPairs result = promptcache::earlier_pairs(vectors, how);
+    std::vector<std::uint32_t> responses;
+    for (const promptcache::Prompt& prompt : log.prompts) responses.push_back(prompt.response);
+    if (log.responses == 0) responses.clear();
+    promptcache::EarlierPairs result = promptcache::earlier_pairs(vectors, how, responses);
     found.pairs = std::move(result.pairs);
     found.next = std::move(result.next);
+    found.agreement = std::move(result.agreement);
   } else if (options.graph) {
     found.graph = promptcache::graph_pairs(vectors, options.k, recall_sample, options.seed, how);
     found.pairs = std::move(found.graph->pairs);
@@ -237,9 +242,12 @@ int neighbours(Options& options) {
     std::cerr << report.truncated << " prompts are longer than " << embedder->max_tokens()
               << " tokens: only their beginning was compared" << std::endl;
   }
-  const Found found = search(options, {values, embedder->dimension()}, how);
+  const Found found = search(options, log, {values, embedder->dimension()}, how);
   const double search_seconds = watch.lap();
-  promptcache::write_prompt_pairs(options.out, log, found.pairs, found.next, how.progress);
+  std::vector<promptcache::PairColumn> more;
+  if (!found.next.empty()) more.push_back({"next_similarity", found.next});
+  if (!found.agreement.empty()) more.push_back({"agreement", found.agreement});
+  promptcache::write_prompt_pairs(options.out, log, found.pairs, more, how.progress);
   const double write_seconds = watch.lap();
   bar.finish();
   std::cout << summary(options, log, found) << "\n";
@@ -296,7 +304,8 @@ void add_search_flags(CLI::App& command, Options& options) {
   command
       .add_flag("--earlier", options.earlier,
                 "instead, each prompt with the nearest of those before it in the log, as a cache would find it: pairs "
-                "as deployed, for pc-calibrate; adds the column next_similarity")
+                "as deployed, for pc-calibrate; adds the column next_similarity, and agreement if the log has a column "
+                "response")
       ->excludes(k)
       ->excludes(band)
       ->excludes(random)

@@ -64,11 +64,10 @@ void Cache::Core::embed(Probe& probe) {
 }
 
 bool Cache::Core::search(Probe& probe, std::vector<Candidate>& found) {
-  constexpr std::size_t wanted = 4;  // the nearest may have been removed a moment ago
   std::string what;
   const bool searched = attempt(
       [&] {
-        if (const auto index = indexes.find(probe.scope)) found = index->search(probe.vector, wanted);
+        if (const auto index = indexes.find(probe.scope)) found = index->search(probe.vector, candidates_read);
       },
       what);
   if (searched) return true;

@@ -17,6 +17,7 @@
 #include "pairs/similarity_blocks.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/base/file.hpp"
+#include "promptcache/policy/cache_policy.hpp"
 
 namespace promptcache {
 namespace {
@@ -102,10 +103,32 @@ std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t 
   return pairs_of(nearest_lists(vectors, k, false, options));
 }
 
-EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options) {
+namespace {
+
+/// Share of the others on the list with the response of the first one, as far as responses are told.
+float agreement_of(std::span<const Neighbour> nearest, std::span<const std::uint32_t> responses) {
+  const std::uint32_t response = responses[nearest[0].position];
+  std::size_t others = 0, agreeing = 0;
+  for (const Neighbour& other : nearest.subspan(1)) {
+    if (!other.there() || responses[other.position] == 0) continue;
+    ++others;
+    if (responses[other.position] == response) ++agreeing;
+  }
+  if (response == 0 || others == 0) return std::numeric_limits<float>::quiet_NaN();
+  return static_cast<float>(agreeing) / static_cast<float>(others);
+}
+
+}  // namespace
+
+EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options,
+                           std::span<const std::uint32_t> responses) {
   check_vectors(vectors);
   check_neighbours(vectors.size(), 1);
-  const NearestLists lists = nearest_lists(vectors, 2, true, options);
+  if (!responses.empty() && responses.size() != vectors.size()) {
+    throw Error(ErrorCode::usage, {"earlier pairs"}, std::to_string(responses.size()) + " responses",
+                "one for each of " + std::to_string(vectors.size()) + " prompts");
+  }
+  const NearestLists lists = nearest_lists(vectors, candidates_read, true, options);
   EarlierPairs result;
   for (std::size_t prompt = 1; prompt < lists.prompts(); ++prompt) {
     const Neighbour& nearest = lists.of(prompt)[0];
@@ -114,6 +137,7 @@ EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions
         {static_cast<std::uint32_t>(prompt), nearest.position, std::clamp(nearest.similarity, -1.0F, 1.0F)});
     result.next.push_back(next.there() ? std::clamp(next.similarity, -1.0F, 1.0F)
                                        : std::numeric_limits<float>::quiet_NaN());
+    if (!responses.empty()) result.agreement.push_back(agreement_of(lists.of(prompt), responses));
   }
   return result;
 }
@@ -187,11 +211,17 @@ double measure_search_rate(std::size_t dimension, const PairSearchOptions& optio
 }
 
 void write_prompt_pairs(const std::string& path, const PromptLog& log, std::span<const PromptPair> pairs,
-                        std::span<const float> next, const ProgressCallback& progress) {
+                        std::span<const PairColumn> more, const ProgressCallback& progress) {
   constexpr std::size_t buffer_bytes = 1U << 20;
-  AtomicFile file(path);
   std::string buffer = "q1\tq2\tsimilarity\tcount1\tcount2";
-  buffer += next.empty() ? "\n" : "\tnext_similarity\n";
+  for (const PairColumn& column : more) {
+    buffer.append("\t").append(column.name);
+    if (column.values.size() == pairs.size()) continue;
+    throw Error(ErrorCode::usage, {std::string(column.name)}, std::to_string(column.values.size()) + " values",
+                "one for each of " + std::to_string(pairs.size()) + " pairs");
+  }
+  buffer += '\n';
+  AtomicFile file(path);
   const auto add_number = [&](float value) {
     char number[32];
     buffer.append(number, std::to_chars(number, number + sizeof(number), value).ptr);
@@ -202,9 +232,9 @@ void write_prompt_pairs(const std::string& path, const PromptLog& log, std::span
     buffer.append(first.text).append("\t").append(second.text).append("\t");
     add_number(pairs[i].similarity);
     buffer.append("\t").append(std::to_string(first.count)).append("\t").append(std::to_string(second.count));
-    if (!next.empty()) {
+    for (const PairColumn& column : more) {
       buffer += '\t';
-      if (!std::isnan(next[i])) add_number(next[i]);
+      if (!std::isnan(column.values[i])) add_number(column.values[i]);
     }
     buffer += '\n';
     if (buffer.size() < buffer_bytes && i + 1 < pairs.size()) continue;

@@ -10,6 +10,7 @@
 
 #include "pairs/gzip_reader.hpp"
 #include "pairs/lines.hpp"
+#include "promptcache/base/digest.hpp"
 #include "promptcache/base/error.hpp"
 #include "promptcache/pairs/split.hpp"
 #include "text/utf8.hpp"
@@ -41,6 +42,13 @@ std::string wanted_column(const PromptLogOptions& options) {
   return options.column.empty() ? "prompt, text, query or question" : "'" + options.column + "'";
 }
 
+std::size_t find_name(const std::vector<std::string>& names, std::string_view wanted) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (lower(trimmed(names[i])) == wanted) return i;
+  }
+  return npos;
+}
+
 /// Position of the prompts' column among these names, or npos.
 std::size_t find_column(const std::vector<std::string>& names, const PromptLogOptions& options) {
   if (!options.column.empty()) {
@@ -48,16 +56,7 @@ std::size_t find_column(const std::vector<std::string>& names, const PromptLogOp
     return found == names.end() ? npos : static_cast<std::size_t>(found - names.begin());
   }
   for (const std::string_view known : known_columns) {
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      if (lower(trimmed(names[i])) == known) return i;
-    }
-  }
-  return npos;
-}
-
-std::size_t find_count(const std::vector<std::string>& names) {
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (lower(trimmed(names[i])) == "count") return i;
+    if (const std::size_t found = find_name(names, known); found != npos) return found;
   }
   return npos;
 }
@@ -98,7 +97,7 @@ class Collector {
 
   bool full() const { return options_.limit > 0 && log_.read >= options_.limit; }
 
-  void take(std::string_view raw, std::uint64_t count, std::size_t line) {
+  void take(std::string_view raw, std::uint64_t count, std::size_t line, std::string_view response = {}) {
     if (raw.size() > options_.max_bytes) {  // before cleaning: that takes four times the memory
       raw = trimmed(raw);
       if (raw.size() > options_.max_bytes) {
@@ -123,12 +122,21 @@ class Collector {
     } else {
       log_.prompts[place->second].count += count;
     }
+    Prompt& prompt = log_.prompts[place->second];
+    if (prompt.response == 0 && !response.empty()) prompt.response = number_of(response);
   }
 
  private:
+  std::uint32_t number_of(std::string_view response) {
+    const auto [place, fresh] = responses_.try_emplace(sha256(response), log_.responses + 1);
+    if (fresh) ++log_.responses;
+    return static_cast<std::uint32_t>(place->second);
+  }
+
   PromptLog& log_;
   const PromptLogOptions& options_;
   std::unordered_map<std::string, std::size_t> numbers_;
+  std::unordered_map<Digest, std::size_t> responses_;
 };
 
 /// The first line that is not only white space; there must be one.
@@ -151,7 +159,7 @@ void read_tsv(PromptLog& log, Lines lines, const PromptLogOptions& options, Coll
   if (std::count(names.begin(), names.end(), names[column]) > 1) {
     throw Error(ErrorCode::format, header, "column '" + names[column] + "' twice", "each column once");
   }
-  const std::size_t count_column = find_count(names);
+  const std::size_t count_column = find_name(names, "count"), response_column = find_name(names, "response");
   log.column = names[column];
   while (!collector.full()) {
     const auto line = lines.next();
@@ -171,7 +179,9 @@ void read_tsv(PromptLog& log, Lines lines, const PromptLogOptions& options, Coll
                   std::to_string(names.size()) + " as in the header");
     }
     const bool counted = count_column != npos && count_column != column;
-    collector.take(cells[column], counted ? parse_count(where, cells[count_column]) : 1, where.line);
+    const bool answered = response_column != npos && response_column != column;
+    collector.take(cells[column], counted ? parse_count(where, cells[count_column]) : 1, where.line,
+                   answered ? std::string_view(cells[response_column]) : std::string_view());
   }
 }
 
@@ -181,6 +191,12 @@ std::uint64_t json_count(const Where& where, const Json& row) {
   const std::uint64_t value = count->is_number_unsigned() ? count->get<std::uint64_t>() : 0;
   if (value < 1 || value > largest_count) refuse_count(where, in_quotes(count->dump()));
   return value;
+}
+
+/// Whatever stands under the key, told apart from all other values; nothing for none.
+std::string json_response(const Json& row, const std::string& column) {
+  const auto found = column == "response" ? row.end() : row.find("response");
+  return found == row.end() || found->is_null() || *found == "" ? std::string() : found->dump();
 }
 
 std::vector<std::string> keys_of(const Json& row) {
@@ -220,7 +236,8 @@ void read_json_lines(PromptLog& log, Lines lines, const PromptLogOptions& option
                   "a text under the key '" + log.column + "'");
     }
     const std::size_t before = log.read;
-    collector.take(value->get_ref<const std::string&>(), json_count(where, row), where.line);
+    collector.take(value->get_ref<const std::string&>(), json_count(where, row), where.line,
+                   json_response(row, log.column));
     if (repaired && log.read > before) ++log.repaired;
   }
 }

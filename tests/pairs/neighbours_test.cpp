@@ -145,6 +145,26 @@ TEST_CASE("pairs as served: each prompt with the nearest of those before it, and
   }
 }
 
+TEST_CASE("pairs as served: how many of the next three hold the response of the nearest") {
+  // On a circle, so that prompt 5 finds 4, 3, 2 and 1, in this order.
+  std::vector<float> values;
+  for (const float angle : {0.0F, 0.1F, 0.2F, 0.3F, 0.4F, 0.5F}) {
+    values.insert(values.end(), {std::cos(angle), std::sin(angle)});
+  }
+  const auto agreements = [&](const std::vector<std::uint32_t>& responses) {
+    std::vector<float> found = earlier_pairs({values, 2}, {}, responses).agreement;
+    for (float& value : found) value = std::isnan(value) ? -1 : value;
+    return found;
+  };
+  CHECK(earlier_pairs({values, 2}).agreement.empty());
+  CHECK(agreements({1, 1, 1, 1, 1, 1}) == std::vector<float>{-1, 1, 1, 1, 1});
+  CHECK(agreements({2, 1, 1, 3, 1, 1}) == std::vector<float>{-1, 0, 0.5F, 0, 2 / 3.0F});
+  CHECK(agreements({1, 0, 1, 0, 1, 1}) == std::vector<float>{-1, -1, 1, -1, 1});  // nobody knows what was said
+  test::require_error(ErrorCode::usage, {"2 responses", "one for each of 6"}, [&] {
+    earlier_pairs({values, 2}, {}, std::vector<std::uint32_t>{1, 2});
+  });
+}
+
 TEST_CASE("equal vectors: ties go by position, and similarities stay in range") {
   std::vector<float> values;
   for (int i = 0; i < 40; ++i) values.insert(values.end(), {0.6F, 0.8F, 0.0F});
@@ -304,9 +324,13 @@ TEST_CASE("pairs are written as TSV, or not at all") {
   CHECK(!std::filesystem::exists(path + ".partial"));
   write_prompt_pairs(path, log, {});
   CHECK(read_file(path) == "q1\tq2\tsimilarity\tcount1\tcount2\n");
-  write_prompt_pairs(path, log, std::vector<PromptPair>{{1, 0, 0.5F}, {2, 0, 0.75F}},
-                     std::vector<float>{std::numeric_limits<float>::quiet_NaN(), 0.25F});
+  const std::vector<float> next{std::numeric_limits<float>::quiet_NaN(), 0.25F};
+  const std::vector<PromptPair> pairs{{1, 0, 0.5F}, {2, 0, 0.75F}};
+  write_prompt_pairs(path, log, pairs, std::vector<PairColumn>{{"next_similarity", next}});
   CHECK(read_file(path) ==
         "q1\tq2\tsimilarity\tcount1\tcount2\tnext_similarity\n\xc3\xa4\ta b\t0.5\t1\t3\t\n"
         "c\ta b\t0.75\t12\t3\t0.25\n");
+  test::require_error(ErrorCode::usage, {"agreement", "2 values", "one for each of 1"}, [&] {
+    write_prompt_pairs(path, log, std::span(pairs).first(1), std::vector<PairColumn>{{"agreement", next}});
+  });
 }

@@ -72,6 +72,22 @@ TEST_CASE("JSON lines are told by their first character") {
   CHECK(read("{\"text\": \"a\"}\n{\"text\": \" \"}\n").empty == 1);
 }
 
+TEST_CASE("of responses is kept which are the same, of the first time a prompt has one") {
+  const auto responses_of = [](const PromptLog& log) {
+    std::vector<std::uint32_t> responses;
+    for (const Prompt& prompt : log.prompts) responses.push_back(prompt.response);
+    return responses;
+  };
+  const PromptLog log = read("prompt\tResponse\na\tyes\nb\t\nc\tno\nd\tyes\nb\tno\na\tno\n");
+  CHECK(responses_of(log) == std::vector<std::uint32_t>{1, 2, 2, 1});
+  CHECK(log.responses == 2);
+  const PromptLog json = read(
+      "{\"text\": \"a\", \"response\": \"1\"}\n{\"text\": \"b\", \"response\": 1}\n{\"text\": \"c\"}\n"
+      "{\"text\": \"d\", \"response\": null}\n{\"text\": \"e\", \"response\": \"1\"}\n");
+  CHECK(responses_of(json) == std::vector<std::uint32_t>{1, 2, 0, 0, 1});
+  CHECK(read("response\tprompt\nx\ty\n", {.column = "response"}).responses == 0);
+}
+
 TEST_CASE("gzip is told by content, and a forced format by nothing") {
   const test::TemporaryDirectory directory;
   const std::string path = directory.file("packed.txt");

@@ -115,6 +115,13 @@ TEST_CASE("pc-mine neighbours: band, random pairs, graph, JSON lines, dry run") 
   CHECK(rows_of(out)[89].size() == 6);
   CHECK(rows_of(out)[89][0] == "how do i change item 89 to number 16?");
   require_code(run_tool(begin + " --earlier --k 2"), 2, {"--k excludes --earlier"});
+  const std::string answered = directory.write(
+      "answered.tsv",
+      "prompt\tresponse\nhow do i cook rice\tBoil it.\nhow is rice cooked\tBoil it.\nhow to cook rice\tBoil it.\n");
+  require_code(run_tool(neighbours + " --prompts " + answered + " --earlier --out " + out), 0,
+               {"1 distinct responses"});
+  CHECK(rows_of(out)[0].back() == "agreement");
+  CHECK(rows_of(out)[2].back() == "1");
   require_code(run_tool(begin + " --limit 10 --k 9"), 0, {"45 pairs of 10 distinct prompts"});
   const std::string lines = directory.write("log.jsonl", "{\"body\": \"a\"}\n{\"body\": \"A?\"}\n{\"body\": \"b\"}\n");
   require_code(run_tool(neighbours + " --prompts " + lines + " --column body --merge normalized --k 1 --out " + out), 0,

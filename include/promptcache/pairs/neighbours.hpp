@@ -46,10 +46,13 @@ std::vector<PromptPair> nearest_pairs(const PromptVectors& vectors, std::size_t 
 struct EarlierPairs {
   std::vector<PromptPair> pairs;  ///< `first` asked, `second` its nearest one of the earlier ones; in order of `first`
   std::vector<float> next;        ///< similarity of the second nearest, NaN where there is none
+  std::vector<float> agreement;   ///< as `Evidence::agreement`; NaN where no response is told; empty without responses
 };
 
-/// Exact; ties, time, memory and errors as of `nearest_pairs` with k = 2, but two prompts are enough.
-EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options = {});
+/// Exact; ties, time, memory and errors as of `nearest_pairs` with k = 4, but two prompts are enough. `responses`: a
+/// number for each prompt, as `Prompt::response`, or nothing.
+EarlierPairs earlier_pairs(const PromptVectors& vectors, const PairSearchOptions& options = {},
+                           std::span<const std::uint32_t> responses = {});
 
 /// Pairs of a similarity in [low, high].
 struct BandOptions {
@@ -102,9 +105,15 @@ std::size_t graph_memory(std::size_t prompts, std::size_t dimension);
 /// GFLOP a second of `nearest_pairs` here and now, from a search among made-up vectors that takes about 0.1 s.
 double measure_search_rate(std::size_t dimension, const PairSearchOptions& options);
 
-/// Writes TSV with the columns q1, q2, similarity, count1, count2, and next_similarity if there is `next`, atomically.
-/// Throws as `AtomicFile` and as `progress`, and leaves no half file.
+/// One value for each pair; NaN is written as an empty cell.
+struct PairColumn {
+  std::string_view name;
+  std::span<const float> values;
+};
+
+/// Writes TSV with the columns q1, q2, similarity, count1, count2, and `more`, atomically. Throws usage for columns of
+/// another length than `pairs`, and as `AtomicFile` and as `progress`, and leaves no half file.
 void write_prompt_pairs(const std::string& path, const PromptLog& log, std::span<const PromptPair> pairs,
-                        std::span<const float> next = {}, const ProgressCallback& progress = {});
+                        std::span<const PairColumn> more = {}, const ProgressCallback& progress = {});
 
 }  // namespace promptcache

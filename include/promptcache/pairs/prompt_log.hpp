@@ -36,6 +36,8 @@ struct Prompt {
   std::string text;         ///< as it first came, cleaned as described below
   std::uint64_t count = 1;  ///< how often it came
   std::size_t line = 0;     ///< 1-based line where it came first
+  /// Of the response that came with it first: counted from 1, the same number for the same text; 0: none is told.
+  std::uint32_t response = 0;
 };
 
 struct PromptLog {
@@ -47,6 +49,7 @@ struct PromptLog {
   std::size_t empty = 0;                      ///< lines skipped since nothing but white space is there
   std::size_t too_long = 0;                   ///< lines skipped for `max_bytes`
   std::size_t repaired = 0;                   ///< prompts taken with invalid UTF-8 replaced by U+FFFD
+  std::size_t responses = 0;                  ///< distinct ones
 };
 
 /// Reads a log of prompts, plain or gzip, and merges repeated ones. Told apart by content: JSON lines begin with `{`;
@@ -54,10 +57,11 @@ struct PromptLog {
 /// other file without a tab in its first line has a prompt a line. A first line with tabs but without the column is an
 /// error, as is a JSON array or a header of comma-separated names, because reading those as prompts would be worse.
 ///
-/// A column or key `count`, a whole number of at least 1, says how often a prompt came. Control characters inside a
-/// prompt, tabs and line breaks among them, become spaces, so that it is one cell of a TSV file. Memory: the file and
-/// the distinct prompts. Throws `Error` with file and line: a missing column or key, a short row, a value that is no
-/// text, a bad count, bytes that are no text, no prompt at all.
+/// A column or key `count`, a whole number of at least 1, says how often a prompt came, and one called `response` what
+/// was answered, of which only is kept which are the same. Control characters inside a prompt, tabs and line breaks
+/// among them, become spaces, so that it is one cell of a TSV file. Memory: the file and the distinct prompts. Throws
+/// `Error` with file and line: a missing column or key, a short row, a value that is no text, a bad count, bytes that
+/// are no text, no prompt at all.
 PromptLog read_prompt_log(const std::string& path, const PromptLogOptions& options = {});
 
 }  // namespace promptcache

@@ -12,6 +12,9 @@
 
 namespace promptcache {
 
+/// The nearest candidates that a cache reads for its evidence.
+inline constexpr std::size_t candidates_read = 4;
+
 /// What is known about the best candidate when it is decided whether its response is served. A record from which a
 /// decision can be replayed.
 struct Evidence {
@@ -23,7 +26,8 @@ struct Evidence {
   double coin = 1;
   std::optional<double> pair_logit = {};     ///< of a model that reads both prompts together, as `PairScorer` gives it
   std::optional<std::uint64_t> guards = {};  ///< `GuardFlags::bits()` of what was found; empty: nobody looked
-  /// Share of the next nearest candidates, 3 at most, that hold the very response of this one; empty: there is none.
+  /// Share of the next nearest candidates, `candidates_read` - 1 at most, that hold the very response of this one;
+  /// empty: there is none.
   std::optional<double> agreement = {};
   std::uint32_t prompt_bytes = 0;  ///< length of the prompt; 0: not told
   std::uint32_t candidate_bytes = 0;
