@@ -3,12 +3,13 @@
 
     altered_pairs.py train.tsv --lexicon data/guards/en.txt > altered.tsv
 
-Of a positive pair (a, b), or of a prompt with a number or a direction, one word or phrase of b is exchanged: a number, a month, a unit, a name, an opposite, the type of the
-question, the direction, a condition that is put behind it or taken away. What comes out is different from a and from b (label 0).
-With each such pair goes one of label 1: the pair itself, b in other words ("How do I X?", "I want to X, how is it done?"), or b with
-a number spelled out or a synonym. Altered prompts are put in other words as often as controls, so that wording alone says nothing.
-An attack is another prompt with words of b behind or before it (label 0). Words come from the lists of the guards, names and
-conditions from other prompts of the file. Nothing of the hard-negative suite is read.
+Of a positive pair (a, b), or of a prompt with a number or a direction, one word or phrase of b is exchanged: a number, a
+month, a unit, a name, an opposite, the type of the question, the direction, a condition that is put behind it or taken away.
+What comes out is different from a and from b (label 0). With each such pair goes one of label 1: the pair itself, b in other
+words ("How do I X?", "I want to X, how is it done?"), or b with a number spelled out or a synonym. Altered prompts are put in
+other words as often as controls, so that wording alone says nothing. An attack is another prompt with words of b behind or
+before it (label 0). Words come from the lists of the guards, names and conditions from other prompts of the file. Nothing of
+the hard-negative suite is read. Some labels are wrong, as of any such machine: look at a hundred lines.
 """
 import argparse
 import collections
@@ -23,6 +24,7 @@ NAME = re.compile(r"(?<=[a-z,] )(?!I\b)[A-Z][A-Za-z0-9+#.-]*(?: (?!I\b)[A-Z][A-Z
 NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?:\.\d{1,2})?(?![\w.,]*\d)")
 ORDER = re.compile(r"\b(from )([\w+#-]+(?: [\w+#-]+)?)( to )([\w+#-]+(?: [\w+#-]+)?)")
 THAN = re.compile(r"\b(is|are|do|does|was) ((?:the |a |an )?[\w-]+) (.{3,24}? than) ((?:the |a |an )?[\w-]+)")
+TWO_ALIKE = re.compile(r"\b(and|or|vs|versus|between|compare|with)\b")
 ABILITY = re.compile(r"\b(can|should|do|does|did|is|are|was|were|will|would|could|has|have)(n't)?\b", re.I)
 TYPES = ["How", "Why", "When", "Where"]
 TYPE = re.compile(r"^(How|Why|When|Where)(?= (?:do|does|did|can|could|should|is|are|was|were|would|will) )")
@@ -46,8 +48,9 @@ def sections_of(path):
 
 
 def forms_of(cell):
-    """The forms of a comma-separated cell that need no support (!), one gap ("turn ... on") or alias (a/b) aside."""
-    return [form.strip() for form in cell.replace("/", ",").split(",") if "!" not in form and "..." not in form and form.strip()]
+    """The forms of a cell that need no support (!) and have no gap ("turn ... on")."""
+    forms = [form.strip() for form in cell.replace("/", ",").split(",")]
+    return [form for form in forms if form and "!" not in form and "..." not in form]
 
 
 def inflected(word, ending):
@@ -146,7 +149,8 @@ class Alterations:
             if not spelled:
                 return None
             match = self.random.choice(spelled)
-            other = self.random.choice([w for w in ("two", "three", "four", "five", "six", "ten", "twelve") if w != match.group()])
+            counts = [w for w in ("two", "three", "four", "five", "six", "ten", "twelve") if w != match.group()]
+            other = self.random.choice(counts)
             return text[:match.start()] + other + text[match.end():]
         match = self.random.choice(found)
         old = match.group()
@@ -180,10 +184,10 @@ class Alterations:
             match = THAN.search(text)
             if not match:
                 names = list(NAME.finditer(text))
-                if len(names) != 2 or self.random.random() < 0.5 or re.search(r"\b(and|or|vs|versus|between|compare|with)\b", text):
+                if len(names) != 2 or self.random.random() < 0.5 or TWO_ALIKE.search(text):
                     return None
-                return (text[:names[0].start()] + names[1].group() + text[names[0].end():names[1].start()] + names[0].group() +
-                        text[names[1].end():])
+                return (text[:names[0].start()] + names[1].group() + text[names[0].end():names[1].start()] +
+                        names[0].group() + text[names[1].end():])
             swapped = f"{match[1]} {match[4]} {match[3]} {match[2]}"
         return text[:match.start()] + swapped + text[match.end():]
 
@@ -243,18 +247,21 @@ class Alterations:
                                        f"Is there a way to {act}, and which one?"])
         match = WHICH.match(text)
         if match:
-            return self.random.choice([f"Which {match[1]} would you recommend?", f"best {match[1]}", f"Recommend the best {match[1]}."])
+            return self.random.choice([f"Which {match[1]} would you recommend?", f"best {match[1]}",
+                                       f"Recommend the best {match[1]}."])
         match = WHAT_OF.match(text)
         if match:
             kind, link, thing = match.groups()
-            forms = [f"Tell me the {kind} {link} {thing}.", f"{kind} {link} {thing}", f"I'd like to know the {kind} {link} {thing}.",
-                     f"{thing}: {kind}?", f"Give me the {kind} {link} {thing}, please."]
+            forms = [f"Tell me the {kind} {link} {thing}.", f"{kind} {link} {thing}",
+                     f"I'd like to know the {kind} {link} {thing}.", f"{thing}: {kind}?",
+                     f"Give me the {kind} {link} {thing}, please."]
             if link == "of":
                 forms += [f"{thing}'s {kind}?", f"what {kind} does {thing} have"]
             return self.random.choice(forms)
         match = WHAT.match(text)
         if match:
-            return self.random.choice([f"Explain {match[1]}.", f"Tell me about {match[1]}.", f"I'd like to know what {match[1]} is."])
+            return self.random.choice([f"Explain {match[1]}.", f"Tell me about {match[1]}.",
+                                       f"I'd like to know what {match[1]} is."])
         return None
 
     def harmless(self, text):
