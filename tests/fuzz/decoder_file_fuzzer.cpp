@@ -55,11 +55,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                                         : data_directory + "/" + models[model] + "/" + name;
   directory.write(name, rest);
   open_all(directory.path());
-  if (std::filesystem::exists(original)) {
-    std::filesystem::copy_file(original, directory.path() + "/" + name,
-                               std::filesystem::copy_options::overwrite_existing);
-  } else {
-    directory.remove(name);
-  }
+  directory.restore(name, original);
   return 0;
 }

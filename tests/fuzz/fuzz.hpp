@@ -42,6 +42,11 @@ class Directory {
     return path_ + "/" + name;
   }
   void remove(const std::string& name) const { std::filesystem::remove(path_ + "/" + name); }
+  /// `name` as it is in `original`, or away if there is no such file.
+  void restore(const std::string& name, const std::string& original) const {
+    remove(name);
+    if (std::filesystem::exists(original)) std::filesystem::copy_file(original, path_ + "/" + name);
+  }
 
  private:
   std::string path_;

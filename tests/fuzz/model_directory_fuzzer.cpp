@@ -18,11 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string original = std::string(PROMPTCACHE_TEST_DATA) + "/tiny_bert/" + name;
   directory.write(name, fuzz::text_of(data + 1, size - 1));
   fuzz::errors_only([&] { promptcache::ModelDirectory::open(directory.path()); });
-  if (std::filesystem::exists(original)) {
-    std::filesystem::copy_file(original, directory.path() + "/" + name,
-                               std::filesystem::copy_options::overwrite_existing);
-  } else {
-    directory.remove(name);
-  }
+  directory.restore(name, original);
   return 0;
 }
